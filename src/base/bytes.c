@@ -1,0 +1,55 @@
+/* bytes.c - the parts of bytes.h that are not worth inlining. */
+#include "config.h"
+#include "base/bytes.h"
+
+void
+lt_bytes_hex64(char out[16], uint64_t v)
+{
+	for (int i = 15; i >= 0; i--, v >>= 4)
+		out[i] = "0123456789ABCDEF"[v & 15];
+}
+
+static int
+digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+int
+lt_bytes_unhex64(const char in[16], uint64_t *out)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 16; i++) {
+		int d = digit(in[i]);
+		if (d < 0)
+			return -1;
+		v = v << 4 | (uint64_t)d;
+	}
+	*out = v;
+	return 0;
+}
+
+int
+lt_bytes_field(char *field, size_t n, const char *text)
+{
+	size_t bytes = strnlen(text, n);
+
+	memset(field, 0, n);
+	if (bytes == n)
+		return -1;
+	memcpy(field, text, bytes);
+	return 0;
+}
+
+int
+lt_bytes_terminated(const char *field, size_t n)
+{
+	return memchr(field, 0, n) != NULL;
+}

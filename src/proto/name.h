@@ -1,0 +1,29 @@
+/* name.h - legal names, by RocketMQ's rules. */
+#ifndef LT_PROTO_NAME_H
+#define LT_PROTO_NAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/check.h"
+
+/* System topics of Leat; the rmq_sys_ prefix makes every RocketMQ tool treat
+ * them as system topics. Queue 0 only. */
+#define LT_NAME_CONFIG_TOPIC "rmq_sys_leat_config"
+#define LT_NAME_PROGRESS_TOPIC "rmq_sys_leat_progress"
+
+/* Letters, digits, % | _ -; 1 to LT_TOPIC_MAX characters (255 with a %RETRY%
+ * or %DLQ% prefix). LEAT_OK or LEAT_E_NAME. */
+int lt_name_topic(const char *name) LT_MUST_CHECK;
+int lt_name_group(const char *name) LT_MUST_CHECK;
+/* 1 if only the broker may write it. */
+int lt_name_is_system(const char *topic);
+/* Glob with * and ?; used by access rules. */
+int lt_name_match(const char *pattern, const char *name);
+/* Java String.hashCode over the UTF-16 form of UTF-8 bytes (tags code). */
+int32_t lt_name_jhash(const char *text, size_t bytes);
+/* Tags code of a tag: jhash sign-extended; 0 for none. */
+int64_t lt_name_tags_code(const char *tag, size_t bytes);
+/* Stable 64-bit hash that picks a queue for a message group. */
+uint64_t lt_name_group_hash(const char *key);
+
+#endif

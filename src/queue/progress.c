@@ -1,0 +1,208 @@
+/*
+ * progress.c - the sweep: reads from a live table how far its group has come,
+ * frees claims of dead and slow members, and notes what has to be logged.
+ * Tables in which something happens are looked at every harvest_ms, others
+ * ever less often up to once a second, and those with nothing unacknowledged
+ * cost two loads. What is read there was written by members: only progress
+ * within [progress, progress + window) and below the queue's end counts.
+ */
+#include "config.h"
+#include "queue/queue.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "shm/counter.h"
+
+#define PAUSE_MAX_MS 1000
+#define ORPHANS_AT_ONCE 64
+
+void
+lt_progress_soon(struct lt_manager *m, struct lt_claims *c)
+{
+	c->pause_ms = m->options.queue_harvest_ms;
+	c->sweep_at_ms = lt_clock_mono_ms() + c->pause_ms;
+	if (c->sweep_at_ms < m->sweep_next_ms)
+		m->sweep_next_ms = c->sweep_at_ms;
+}
+
+/* Claims were freed: members look for them. */
+static void
+tell_returned(struct lt_manager *m, struct lt_claims *c)
+{
+	struct lt_sub *sub;
+
+	atomic_fetch_add_explicit(/* release: behind the freed words */
+	    &c->table.shared->returned, 1, memory_order_release);
+	LIST_FOREACH(sub, &c->subs, claims_link)
+	lt_storelink_wake(m, sub->session->id);
+}
+
+int
+lt_progress_sweep(
+    struct lt_manager *m, struct lt_claims *c, uint16_t dead_owner)
+{
+	struct lt_progress *p = c->progress;
+	struct lt_qref *q = lt_ringset_find(m, p->topic, p->queue);
+	int64_t max = q == NULL ? 0 : lt_ringset_max(q);
+	struct lt_table_sweep out;
+	int changed;
+
+	c->cursor = atomic_load_explicit(
+	    &c->table.shared->cursor, memory_order_relaxed);
+	if (max <= p->offset) {
+		c->claimed = 0;
+		return 0;
+	}
+	lt_table_harvest(&c->table, p->offset, max, lt_clock_mono_ms(),
+	    m->options.queue_lease_ms, dead_owner, &out);
+	changed = out.progress != p->offset || out.claimed != c->claimed ||
+		  out.expired > 0;
+	c->claimed = out.claimed;
+	if (out.progress > p->offset) {
+		lt_group_progress_set(m, p, out.progress);
+		atomic_store_explicit(&c->table.shared->progress, out.progress,
+		    memory_order_release);
+	}
+	if (out.expired > 0) {
+		lt_stat_add(queue_redelivered, out.expired);
+		tell_returned(m, c);
+	}
+	return changed;
+}
+
+void
+lt_progress_sweep_all(struct lt_manager *m)
+{
+	struct lt_claims *c;
+
+	LIST_FOREACH(c, &m->claims, link)
+	(void)lt_progress_sweep(m, c, 0);
+}
+
+static int
+is_live(const struct lt_claims *c, uint32_t owner)
+{
+	const struct lt_sub *sub;
+
+	LIST_FOREACH(sub, &c->subs, claims_link)
+	if (sub->owner == owner)
+		return 1;
+	return 0;
+}
+
+/* Claims of members of our predecessor's time that did not come back. */
+static void
+sweep_orphans(struct lt_manager *m, struct lt_claims *c)
+{
+	uint16_t owners[ORPHANS_AT_ONCE];
+	size_t n = 0;
+
+	for (uint64_t i = 0; i < c->table.window && n < ORPHANS_AT_ONCE; i++) {
+		uint64_t w = atomic_load_explicit(
+		    &c->table.words[i], memory_order_acquire);
+		uint16_t owner = (uint16_t)(w >> 16);
+		size_t k = 0;
+
+		if ((w & 3) != LT_CLAIM_CLAIMED || owner == 0 ||
+		    is_live(c, owner))
+			continue;
+		while (k < n && owners[k] != owner)
+			k++;
+		if (k == n)
+			owners[n++] = owner;
+	}
+	for (size_t i = 0; i < n; i++)
+		(void)lt_progress_sweep(m, c, owners[i]);
+	if (n < ORPHANS_AT_ONCE)
+		c->orphans_at_ms = 0;
+}
+
+/* Retention may have overtaken the group: 1 if its table was replaced. */
+static int
+skip_retained(struct lt_manager *m, struct lt_claims *c)
+{
+	struct lt_progress *p = c->progress;
+	uint64_t log_min = lt_manager_log_min(m);
+	struct lt_topic *t = lt_topic_by_id(m, p->topic);
+	struct lt_qref *q = lt_ringset_find(m, p->topic, p->queue);
+	int64_t max, min;
+
+	if (log_min == c->log_min || t == NULL || q == NULL)
+		return 0;
+	c->log_min = log_min;
+	max = lt_ringset_max(q);
+	if (p->offset >= max)
+		return 0;
+	min = lt_ringset_min(m, q, t, max);
+	if (min <= p->offset)
+		return 0;
+	lt_log_warn("group-lost-messages",
+	    "group=%s topic=%s queue=%u from=%lld to=%lld", p->group->name,
+	    t->name, p->queue, (long long)p->offset, (long long)min);
+	lt_group_move(m, p, min);
+	return 1;
+}
+
+/* 1 if the table has gone. */
+static int
+look(struct lt_manager *m, struct lt_claims *c, uint64_t now_ms)
+{
+	int changed;
+
+	if (m->phase == LT_PHASE_UP && skip_retained(m, c))
+		return 1;
+	if (c->orphans_at_ms != 0 && now_ms >= c->orphans_at_ms)
+		sweep_orphans(m, c);
+	changed = lt_progress_sweep(m, c, 0);
+	if (c->sub_count == 0 &&
+	    now_ms - c->rest_since_ms >= LT_TABLE_REST_MS) {
+		lt_group_claims_free(m, c, 0);
+		lt_state_flush(m);
+		return 1;
+	}
+	if (changed)
+		c->pause_ms = m->options.queue_harvest_ms;
+	else if (c->pause_ms < PAUSE_MAX_MS)
+		c->pause_ms *= 2;
+	if (c->pause_ms > PAUSE_MAX_MS &&
+	    PAUSE_MAX_MS > m->options.queue_harvest_ms)
+		c->pause_ms = PAUSE_MAX_MS;
+	c->sweep_at_ms = now_ms + c->pause_ms;
+	return 0;
+}
+
+void
+lt_progress_timer(struct lt_manager *m, uint64_t now_ms)
+{
+	struct lt_claims *c, *next;
+	uint64_t soonest = UINT64_MAX;
+
+	if (now_ms >= m->sweep_next_ms) {
+		for (c = LIST_FIRST(&m->claims); c != NULL; c = next) {
+			next = LIST_NEXT(c, link);
+			if (now_ms >= c->sweep_at_ms && look(m, c, now_ms))
+				continue;
+			if (c->sweep_at_ms < soonest)
+				soonest = c->sweep_at_ms;
+		}
+		m->sweep_next_ms = soonest;
+	}
+	if (m->flush_at_ms != 0 && now_ms >= m->flush_at_ms &&
+	    m->phase == LT_PHASE_UP)
+		lt_state_flush(m);
+}
+
+int
+lt_progress_timeout(const struct lt_manager *m, uint64_t now_ms)
+{
+	uint64_t at = m->sweep_next_ms;
+
+	if (m->flush_at_ms != 0 && m->phase == LT_PHASE_UP &&
+	    m->flush_calls == 0 && m->change == NULL && m->flush_at_ms < at)
+		at = m->flush_at_ms;
+	if (at == UINT64_MAX)
+		return -1;
+	return at <= now_ms ? 0 : (int)(at - now_ms);
+}

@@ -1,0 +1,755 @@
+/*
+ * session.c - sessions: a client's lane, page and doorbells, from HELLO to the
+ * moment the store has drained the lane of a client that is gone.
+ *
+ *   NEW -- S_ATTACH answered --> LIVE -- BYE, death, grace over --> ENDING
+ *                                                S_DETACH answered --> freed
+ *
+ * Order matters for whoever dies in between: a lane is kept by the supervisor
+ * before the store hears of it, a page before the client does, and both are
+ * dropped only after the lane is drained.
+ */
+#include "config.h"
+#include "queue/queue.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "base/sys.h"
+#include "shm/counter.h"
+#include "shm/doorbell.h"
+#include "shm/page.h"
+
+#define ATTACH_TRIES 1000
+
+/* What the supervisor keeps beside the descriptors. */
+struct session_blob {
+	uint64_t session;
+	uint64_t lane_bytes;
+	uint32_t uid;
+	uint32_t pid;
+	uint32_t gid_count;
+	uint32_t all_opens; /* more than fit were open */
+	uint32_t open_count;
+	uint32_t reserved;
+	char name[LT_MEMBER_FIELD];
+	uint32_t gids[LT_GIDS_KEPT];
+	struct lt_open opens[LT_OPENS_KEPT];
+};
+_Static_assert(sizeof(struct session_blob) <= 1024, "blob");
+
+int
+lt_session_init(struct lt_manager *m)
+{
+	lt_hash_init(&m->sessions);
+	return LEAT_OK;
+}
+
+struct lt_session *
+lt_session_find(struct lt_manager *m, uint64_t id)
+{
+	return lt_hash_get(&m->sessions, &id, sizeof(id));
+}
+
+void
+lt_session_token(
+    struct lt_manager *m, uint64_t session, uint32_t uid, uint8_t token[16])
+{
+	uint8_t data[12];
+
+	memcpy(data, &session, 8);
+	memcpy(data + 8, &uid, 4);
+	lt_secret_mac(token, m->secret, sizeof(m->secret), data, sizeof(data));
+}
+
+/* --- making and dropping ---------------------------------------------------
+ */
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
+count_sessions(struct lt_manager *m)
+{
+	lt_stat_set(queue_sessions, m->sessions.used);
+}
+
+/* Everything but the supervisor's copy. */
+static void
+session_release(struct lt_session *s)
+{
+	struct lt_manager *m = s->m;
+
+	(void)lt_hash_del(&m->sessions, &s->id, sizeof(s->id));
+	if (s->hello != NULL)
+		s->hello->slot = NULL;
+	if (s->death.fd >= 0)
+		lt_loop_remove(m, &s->death);
+	close_fd(&s->pidfd);
+	close_fd(&s->lane_fd);
+	close_fd(&s->next_lane_fd);
+	close_fd(&s->page_fd);
+	close_fd(&s->next_page_fd);
+	close_fd(&s->to_store);
+	close_fd(&s->to_client);
+	close_fd(&s->fetch_fd);
+	lt_segment_detach(&s->page);
+	lt_segment_detach(&s->old_page);
+	lt_segment_detach(&s->fetch);
+	lt_mem_free(s->opens);
+	lt_loop_free_later(m, s);
+	count_sessions(m);
+}
+
+static void
+session_drop(struct lt_session *s)
+{
+	lt_keep_drop(s->m, LT_KEEP_SESSION, s->id);
+	lt_keep_drop(s->m, LT_KEEP_PAGE, s->id);
+	session_release(s);
+}
+
+void
+lt_session_fini(struct lt_manager *m)
+{
+	struct lt_session *s;
+	size_t cursor = 0;
+
+	while ((s = lt_hash_next(&m->sessions, &cursor)) != NULL)
+		session_release(s);
+	lt_hash_fini(&m->sessions);
+}
+
+static void
+death_ready(struct lt_source *source, uint32_t events)
+{
+	struct lt_session *s = (struct lt_session *)source;
+
+	lt_stat_add(queue_reaped, 1);
+	lt_log_info("client-died", "session=%016llx pid=%u",
+	    (unsigned long long)s->id, s->peer.pid);
+	lt_session_end(s, LEAT_E_CLOSED);
+}
+
+static struct lt_session *
+session_new(struct lt_manager *m, uint64_t id)
+{
+	struct lt_session *s = lt_mem_alloc(sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->m = m;
+	s->id = id;
+	s->death.fd = -1;
+	s->death.ready = death_ready;
+	s->pidfd = s->lane_fd = s->next_lane_fd = s->page_fd = -1;
+	s->next_page_fd = s->to_store = s->to_client = s->fetch_fd = -1;
+	LIST_INIT(&s->subs);
+	if (lt_hash_put(&m->sessions, &s->id, sizeof(s->id), s) != LEAT_OK) {
+		lt_mem_free(s);
+		return NULL;
+	}
+	count_sessions(m);
+	return s;
+}
+
+static int
+watch_death(struct lt_session *s)
+{
+	s->death.fd = s->pidfd;
+	int status = lt_loop_add(s->m, &s->death, EPOLLIN);
+	if (status != LEAT_OK)
+		s->death.fd = -1;
+	return status;
+}
+
+static int
+make_lane(struct lt_manager *m, uint64_t session, uint64_t bytes, int *fd_out)
+{
+	struct lt_segment_head head = {.magic = LT_SEGMENT_LANE,
+	    .data_bytes = bytes,
+	    .id = session,
+	    .generation = m->boot};
+	struct lt_segment seg;
+	int status;
+
+	status = lt_segment_create(&seg, "leat-lane", &head, 1, fd_out);
+	if (status != LEAT_OK)
+		return status;
+	lt_segment_detach(&seg);
+	status = lt_segment_seal(*fd_out, 0);
+	if (status != LEAT_OK)
+		close_fd(fd_out);
+	return status;
+}
+
+static uint64_t
+lane_size(const struct lt_manager *m, uint64_t wish)
+{
+	if (wish == 0)
+		wish = m->options.queue_lane_bytes;
+	if (wish < LT_LANE_MIN)
+		wish = LT_LANE_MIN;
+	return wish > LT_LANE_MAX ? 0 : lt_bytes_pow2(wish);
+}
+
+void
+lt_session_keep(struct lt_session *s)
+{
+	int fds[4] = {s->lane_fd, s->pidfd, s->to_store, s->to_client};
+	struct session_blob blob;
+
+	memset(&blob, 0, sizeof(blob));
+	blob.session = s->id;
+	blob.lane_bytes = s->lane_bytes;
+	blob.uid = s->peer.uid;
+	blob.pid = s->peer.pid;
+	memcpy(blob.name, s->name, sizeof(blob.name));
+	blob.gid_count =
+	    s->peer.gid_count < LT_GIDS_KEPT ? s->peer.gid_count : LT_GIDS_KEPT;
+	memcpy(blob.gids, s->peer.gids, blob.gid_count * sizeof(uint32_t));
+	blob.all_opens = s->open_count > LT_OPENS_KEPT;
+	blob.open_count = blob.all_opens ? 0 : (uint32_t)s->open_count;
+	if (blob.open_count > 0)
+		memcpy(blob.opens, s->opens,
+		    blob.open_count * sizeof(struct lt_open));
+	lt_keep_put(s->m, LT_KEEP_SESSION, s->id, &blob, sizeof(blob), fds, 4);
+}
+
+/* --- pages and attaching ---------------------------------------------------
+ */
+
+static int
+make_page(struct lt_session *s)
+{
+	uint64_t entries = lt_page_entries(s->lane_bytes);
+	struct lt_segment_head head = {.magic = LT_SEGMENT_PAGE,
+	    .data_bytes = entries * sizeof(struct lt_page_done),
+	    .id = s->id,
+	    .generation = s->m->store_gen,
+	    .extra = {entries}};
+	struct lt_segment seg;
+	int status;
+
+	close_fd(&s->next_page_fd);
+	status =
+	    lt_segment_create(&seg, "leat-page", &head, 1, &s->next_page_fd);
+	if (status == LEAT_OK)
+		lt_segment_detach(&seg);
+	else
+		s->next_page_fd = -1;
+	return status;
+}
+
+static void detach(struct lt_session *s);
+static void attach(struct lt_session *s, int counted);
+
+/* The store mapped the page: seal it, have it kept, use it. What the page
+ * says of a lane that was replaced the store sorts out by itself. */
+static int
+take_page(struct lt_session *s)
+{
+	struct lt_manager *m = s->m;
+	struct lt_segment seg;
+	int status;
+
+	s->attached = 1;
+	s->taken_over = 0;
+	if (s->next_page_fd < 0)
+		return LEAT_OK; /* the page it had */
+	status = lt_segment_seal(s->next_page_fd, 1);
+	if (status == LEAT_OK)
+		status = lt_segment_attach(
+		    &seg, s->next_page_fd, LT_SEGMENT_PAGE, 0, 1);
+	if (status != LEAT_OK)
+		return status;
+	lt_keep_put(m, LT_KEEP_PAGE, s->id, NULL, 0, &s->next_page_fd, 1);
+	close_fd(&s->page_fd);
+	s->page_fd = s->next_page_fd;
+	s->next_page_fd = -1;
+	/* Two stores may die before the client hears of the first. */
+	if (s->old_page.base == NULL)
+		s->old_page = s->page;
+	else
+		lt_segment_detach(&s->page);
+	s->page = seg;
+	return LEAT_OK;
+}
+
+/* user: not NULL if the manager's phase waits for it. */
+static void
+attached(struct lt_manager *m, uint64_t number, void *user, int status,
+    const struct lt_wire *reply)
+{
+	struct lt_session *s = lt_session_find(m, number);
+	struct lt_job *hello = s == NULL ? NULL : s->hello;
+
+	if (s == NULL)
+		goto settled;
+	/* Busy with what our predecessor asked for: soon done. */
+	if (status == LEAT_E_BUSY && s->attach_tries++ < ATTACH_TRIES) {
+		attach(s, user != NULL);
+		return;
+	}
+	s->attach_tries = 0;
+	if (status == LEAT_OK) {
+		const struct lt_wire_attached *a = (const void *)reply;
+
+		s->logged = a->logged;
+		status = take_page(s);
+	} else
+		close_fd(&s->next_page_fd);
+	if (status == LEAT_E_UNREACHABLE && s->state != LT_SESSION_NEW)
+		goto settled; /* the next store gets it again */
+	if (status == LEAT_OK && s->state == LT_SESSION_NEW)
+		s->state = LT_SESSION_LIVE;
+	if (status == LEAT_OK && s->state == LT_SESSION_ENDING)
+		detach(s);
+	if (hello != NULL) {
+		hello->slot = NULL;
+		s->hello = NULL;
+		hello->status = status;
+		if (status != LEAT_OK)
+			session_drop(s);
+		if (status == LEAT_E_UNREACHABLE) {
+			hello->step = 0;
+			lt_job_wait(hello, &m->store_waiting);
+		} else
+			lt_job_run(hello);
+	} else if (status != LEAT_OK) {
+		lt_log_error("attach-failed", "session=%016llx status=\"%s\"",
+		    (unsigned long long)s->id, leat_status_text(status));
+		lt_session_end(s, status);
+		session_drop(s);
+	}
+settled:
+	if (user != NULL)
+		lt_manager_settled(m);
+}
+
+static void
+attach(struct lt_session *s, int counted)
+{
+	struct lt_manager *m = s->m;
+	struct lt_wire_attach *msg;
+	uint32_t *ids = lt_mem_array(LT_OPENS_MAX, sizeof(uint32_t));
+	size_t n, bytes, fd_count = 4;
+	int fresh = s->next_page_fd >= 0;
+	int fds[5] = {s->lane_fd, fresh ? s->next_page_fd : s->page_fd,
+	    s->to_store, s->to_client};
+
+	if (ids == NULL)
+		lt_manager_fatal("out of memory");
+	n = s->state == LT_SESSION_ENDING && s->open_count == 0
+		? 0
+		: lt_grants_list(s, ids, LT_OPENS_MAX);
+	bytes = sizeof(*msg) + n * sizeof(uint32_t);
+	msg = lt_mem_alloc(bytes);
+	if (msg == NULL)
+		lt_manager_fatal("out of memory");
+	lt_wire_init(
+	    &msg->h, LT_OP_S_ATTACH, sizeof(*msg), n * sizeof(uint32_t), 0);
+	msg->session = s->id;
+	msg->pid = s->peer.pid;
+	msg->uid = s->peer.uid;
+	msg->topic_count = (uint32_t)n;
+	if (fresh && s->page_fd >= 0) {
+		msg->has_old = 1;
+		fds[fd_count++] = s->page_fd;
+	}
+	if (n > 0)
+		memcpy(
+		    lt_wire_tail(msg, sizeof(*msg)), ids, n * sizeof(uint32_t));
+	lt_storelink_call(
+	    m, msg, bytes, fds, fd_count, attached, s->id, counted ? m : NULL);
+	lt_mem_free(msg);
+	lt_mem_free(ids);
+}
+
+void
+lt_session_attach_all(struct lt_manager *m)
+{
+	struct lt_session **all, *s;
+	size_t cursor = 0, n = 0;
+
+	if (m->sessions.used == 0)
+		return;
+	all = lt_mem_array(m->sessions.used, sizeof(*all));
+	if (all == NULL)
+		lt_manager_fatal("out of memory");
+	while ((s = lt_hash_next(&m->sessions, &cursor)) != NULL)
+		all[n++] = s;
+	for (size_t i = 0; i < n; i++) {
+		s = all[i];
+		(void)lt_failpoint(LT_FP_QUEUE_REATTACH);
+		if (s->taken_over == 2)
+			lt_grants_all(s);
+		/* The same store writes this page still: leave it. */
+		if (s->page.base != NULL &&
+		    s->page.head.generation == m->store_gen)
+			close_fd(&s->next_page_fd);
+		else if (make_page(s) != LEAT_OK) {
+			lt_session_end(s, LEAT_E_NOSPACE);
+			session_drop(s);
+			continue;
+		}
+		m->pending++;
+		attach(s, 1);
+	}
+	lt_mem_free(all);
+}
+
+void
+lt_session_store_gone(struct lt_manager *m)
+{
+	struct lt_session *s;
+	size_t cursor = 0;
+
+	while ((s = lt_hash_next(&m->sessions, &cursor)) != NULL) {
+		s->attached = 0;
+		close_fd(&s->next_lane_fd);
+	}
+}
+
+static void
+tell_page(struct lt_session *s)
+{
+	int fds[2] = {s->page_fd, s->m->beacon_fd};
+	struct lt_wire_page ev;
+
+	memset(&ev, 0, sizeof(ev));
+	lt_wire_init(&ev.h, LT_OP_EV_PAGE, sizeof(ev), 0, 0);
+	ev.store_gen = s->m->store_gen;
+	lt_admit_event(s->conn, &ev, sizeof(ev), fds, 2);
+}
+
+void
+lt_session_store_up(struct lt_manager *m)
+{
+	struct lt_session *s;
+	struct lt_sub *sub;
+	size_t cursor = 0;
+
+	while ((s = lt_hash_next(&m->sessions, &cursor)) != NULL) {
+		if (s->state == LT_SESSION_LIVE && s->conn != NULL &&
+		    s->old_page.base != NULL)
+			tell_page(s);
+		LIST_FOREACH(sub, &s->subs, session_link)
+		lt_subscribe_moved(sub);
+		/* It may sleep on the bell of a page nobody writes any more. */
+		if (s->old_page.base != NULL)
+			lt_doorbell_nudge(
+			    &((struct lt_page_shared *)s->old_page.base)
+				 ->doorbell);
+		lt_segment_detach(&s->old_page);
+	}
+}
+
+int
+lt_session_rewatch(struct lt_session *s, int pidfd)
+{
+	int copy = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
+
+	if (copy < 0)
+		return LEAT_E_LIMIT;
+	if (s->death.fd >= 0)
+		lt_loop_remove(s->m, &s->death);
+	s->death.fd = -1;
+	close_fd(&s->pidfd);
+	s->pidfd = copy;
+	return watch_death(s);
+}
+
+int
+lt_session_create(struct lt_manager *m, uint64_t id, struct lt_conn *conn,
+    uint64_t lane_bytes, const char *name, struct lt_session **out)
+{
+	struct lt_session *s;
+	int status = LEAT_E_NOMEM;
+
+	lane_bytes = lane_size(m, lane_bytes);
+	if (lane_bytes == 0)
+		return LEAT_E_TOOBIG;
+	if (m->sessions.used >= m->options.queue_sessions_max)
+		return LEAT_E_LIMIT;
+	s = session_new(m, id);
+	if (s == NULL)
+		return LEAT_E_NOMEM;
+	s->state = LT_SESSION_NEW;
+	s->lane_bytes = lane_bytes;
+	s->peer = conn->peer;
+	memcpy(s->name, name, sizeof(s->name));
+	s->to_store = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->to_client = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->pidfd = fcntl(conn->pidfd, F_DUPFD_CLOEXEC, 0);
+	if (s->to_store < 0 || s->to_client < 0 || s->pidfd < 0)
+		goto fail;
+	status = make_lane(m, id, lane_bytes, &s->lane_fd);
+	if (status == LEAT_OK)
+		status = make_page(s);
+	if (status == LEAT_OK)
+		status = watch_death(s);
+	if (status != LEAT_OK)
+		goto fail;
+	lt_session_keep(s);
+	attach(s, 0);
+	*out = s;
+	return LEAT_OK;
+fail:
+	session_release(s);
+	return status;
+}
+
+/* --- ending ------------------------------------------------------------------
+ */
+
+static void
+detached(struct lt_manager *m, uint64_t number, void *user, int status,
+    const struct lt_wire *reply)
+{
+	struct lt_session *s = lt_session_find(m, number);
+
+	if (s == NULL || s->state != LT_SESSION_ENDING)
+		return;
+	if (status == LEAT_E_UNREACHABLE)
+		return; /* attached again, then detached, by the next store */
+	session_drop(s);
+}
+
+static void
+detach(struct lt_session *s)
+{
+	struct lt_wire_number msg;
+
+	memset(&msg, 0, sizeof(msg));
+	lt_wire_init(&msg.h, LT_OP_S_DETACH, sizeof(msg), 0, 0);
+	msg.number = s->id;
+	lt_storelink_call(
+	    s->m, &msg, sizeof(msg), NULL, 0, detached, s->id, NULL);
+}
+
+void
+lt_session_end(struct lt_session *s, int why)
+{
+	struct lt_manager *m = s->m;
+	struct lt_conn *conn = s->conn;
+	struct lt_wire_none ev;
+	struct lt_sub *sub;
+
+	if (s->state == LT_SESSION_ENDING)
+		return;
+	s->state = LT_SESSION_ENDING;
+	s->conn = NULL;
+	if (s->death.fd >= 0)
+		lt_loop_remove(m, &s->death);
+	s->death.fd = -1;
+	if (conn != NULL) {
+		conn->session = NULL;
+		conn->since_ms = lt_clock_mono_ms();
+		if (why != LEAT_OK) {
+			lt_wire_init(&ev.h, LT_OP_EV_CLOSED, sizeof(ev), 0, 0);
+			ev.h.status = why;
+			(void)!lt_port_send(
+			    &conn->port, &ev, sizeof(ev), NULL, 0);
+			lt_admit_close(conn);
+		}
+	}
+	while ((sub = LIST_FIRST(&s->subs)) != NULL) {
+		lt_subscribe_end(m, sub);
+		(void)lt_failpoint(LT_FP_QUEUE_REAP);
+	}
+	lt_segment_detach(&s->fetch);
+	close_fd(&s->fetch_fd);
+	if (s->attached)
+		detach(s);
+}
+
+void
+lt_session_hangup(struct lt_session *s)
+{
+	s->conn = NULL;
+	s->gone_ms = lt_clock_mono_ms();
+	lt_manager_tick(s->m);
+}
+
+int
+lt_session_housekeep(struct lt_manager *m, uint64_t now_ms)
+{
+	struct lt_session *s;
+	size_t cursor = 0;
+	int more = 0;
+
+	while ((s = lt_hash_next(&m->sessions, &cursor)) != NULL) {
+		if (s->state != LT_SESSION_LIVE || s->conn != NULL)
+			continue;
+		if (now_ms - s->gone_ms < m->options.queue_session_grace_ms) {
+			more = 1;
+			continue;
+		}
+		lt_log_info("session-expired", "session=%016llx pid=%u",
+		    (unsigned long long)s->id, s->peer.pid);
+		lt_session_end(s, LEAT_E_CLOSED);
+	}
+	return more;
+}
+
+void
+lt_session_on_bye(struct lt_job *job)
+{
+	struct lt_session *s = lt_job_session(job);
+
+	if (s != NULL)
+		lt_session_end(s, LEAT_OK);
+	lt_job_done(job, LEAT_OK);
+}
+
+/* --- a larger lane
+ * ------------------------------------------------------------- */
+
+static void
+lane_ask(struct lt_job *job, struct lt_session *s)
+{
+	const struct lt_wire_number *req = (const void *)job->request;
+	uint64_t bytes = lane_size(job->m, req->number);
+	struct lt_wire_number msg;
+	int old = s->lane_fd;
+	uint64_t old_bytes = s->lane_bytes;
+	int status;
+
+	if (bytes == 0 || bytes <= s->lane_bytes) {
+		lt_job_done(job, bytes == 0 ? LEAT_E_TOOBIG : LEAT_E_INVALID);
+		return;
+	}
+	if (s->next_lane_fd >= 0) {
+		lt_job_done(job, LEAT_E_BUSY);
+		return;
+	}
+	status = make_lane(job->m, s->id, bytes, &s->next_lane_fd);
+	if (status != LEAT_OK) {
+		s->next_lane_fd = -1;
+		lt_job_done(job, status);
+		return;
+	}
+	/* Kept before the store uses it; attach sorts out a death between. */
+	s->lane_fd = s->next_lane_fd;
+	s->lane_bytes = bytes;
+	lt_session_keep(s);
+	s->lane_fd = old;
+	s->lane_bytes = old_bytes;
+	s->next_lane_bytes = bytes;
+	job->step = 1;
+	job->number = s->id;
+	memset(&msg, 0, sizeof(msg));
+	lt_wire_init(&msg.h, LT_OP_S_LANE, sizeof(msg), 0, 0);
+	msg.number = s->id;
+	msg.value = bytes;
+	lt_storelink_job_fds(job, &msg, sizeof(msg), &s->next_lane_fd, 1);
+}
+
+void
+lt_session_on_lane(struct lt_job *job)
+{
+	struct lt_session *s = lt_job_session(job);
+	struct lt_wire_none reply;
+
+	if (job->step == 1)
+		s = lt_session_find(job->m, job->number);
+	if (s == NULL) {
+		lt_job_done(job, LEAT_E_CLOSED);
+		return;
+	}
+	if (job->step == 0) {
+		lane_ask(job, s);
+		return;
+	}
+	if (job->status != LEAT_OK || s->next_lane_fd < 0) {
+		close_fd(&s->next_lane_fd);
+		if (s->state != LT_SESSION_ENDING)
+			lt_session_keep(s);
+		lt_job_done(
+		    job, job->status != LEAT_OK ? job->status : LEAT_E_AGAIN);
+		return;
+	}
+	close_fd(&s->lane_fd);
+	s->lane_fd = s->next_lane_fd;
+	s->next_lane_fd = -1;
+	s->lane_bytes = s->next_lane_bytes;
+	memset(&reply, 0, sizeof(reply));
+	lt_job_reply(job, &reply, sizeof(reply), 0, &s->lane_fd, 1);
+}
+
+/* --- taken over from the queue manager before us
+ * --------------------------------- */
+
+static void
+kept_session(struct lt_manager *m, const struct lt_wire_keep *keep, int *fds)
+{
+	struct session_blob blob;
+	struct lt_session *s;
+
+	memcpy(&blob, keep->blob, sizeof(blob));
+	if (blob.session != keep->id || lt_session_find(m, blob.session))
+		return;
+	s = session_new(m, blob.session);
+	if (s == NULL)
+		return;
+	s->lane_bytes = blob.lane_bytes;
+	s->peer.uid = blob.uid;
+	s->peer.pid = blob.pid;
+	s->peer.gid_count =
+	    blob.gid_count < LT_GIDS_KEPT ? blob.gid_count : LT_GIDS_KEPT;
+	memcpy(s->peer.gids, blob.gids, sizeof(blob.gids));
+	memcpy(s->name, blob.name, sizeof(s->name));
+	for (uint32_t i = 0; i < blob.open_count && i < LT_OPENS_KEPT; i++)
+		if (lt_grants_open(s, blob.opens[i].topic,
+			blob.opens[i].rights) != LEAT_OK)
+			break;
+	s->lane_fd = fds[0];
+	s->pidfd = fds[1];
+	s->to_store = fds[2];
+	s->to_client = fds[3];
+	for (int i = 0; i < 4; i++)
+		fds[i] = -1;
+	s->state = LT_SESSION_LIVE;
+	s->taken_over = blob.all_opens ? 2 : 1;
+	s->gone_ms = lt_clock_mono_ms();
+	lt_manager_tick(m);
+	if (watch_death(s) != LEAT_OK)
+		lt_session_end(s, LEAT_E_CLOSED);
+}
+
+void
+lt_session_kept(struct lt_manager *m, const struct lt_wire_keep *keep, int *fds,
+    size_t fd_count)
+{
+	struct lt_session *s;
+
+	if (keep->kind == LT_KEEP_SESSION && fd_count == 4 &&
+	    keep->blob_bytes == sizeof(struct session_blob)) {
+		kept_session(m, keep, fds);
+		return;
+	}
+	if (keep->kind != LT_KEEP_PAGE || fd_count != 1)
+		return;
+	s = lt_session_find(m, keep->id);
+	if (s == NULL || s->page_fd >= 0) /* pages come behind their session */
+		return;
+	if (lt_segment_attach(&s->page, fds[0], LT_SEGMENT_PAGE, 0, 1) !=
+	    LEAT_OK)
+		return;
+	s->page_fd = fds[0];
+	fds[0] = -1;
+}

@@ -1,0 +1,98 @@
+/*
+ * consumequeue.h - consume queues: RocketMQ's files of 20-byte entries.
+ *
+ *   DIR/store/consumequeue/<topic>/<queue>/<20-digit byte offset>
+ *   300,000 entries (6,000,000 bytes, sparse) a file
+ *   entry: log offset i64, record size i32, tags code i64, big-endian
+ *
+ * Derived: rebuilt from the log, entry n from the record whose queueOffset is
+ * n, so writing an entry twice is harmless. The store is the only writer. It
+ * buffers entries in memory and writes them at a checkpoint, when a buffer is
+ * full, or when a reader asks (LT_OP_S_QUEUE_SYNC); files are opened for a
+ * write through a small cache of descriptors, nothing is mapped, so 50,000
+ * queues need no descriptor and no mapping each.
+ * size 0 in an entry below max: that message is gone (damaged).
+ */
+#ifndef LT_STORE_CONSUMEQUEUE_H
+#define LT_STORE_CONSUMEQUEUE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/check.h"
+
+#define LT_CQ_ENTRY_BYTES 20
+#define LT_CQ_FILE_ENTRIES 300000
+
+struct lt_cq_entry {
+	int64_t log_offset;
+	uint32_t bytes;
+	int64_t tags_code;
+};
+
+/* --- writer (leat-store, recovery, offline rebuild) --- */
+struct lt_cq_set;
+/* One queue; at most 96 bytes while idle. The store adds its own pointer. */
+struct lt_cq {
+	int64_t next;	 /* offset of the next entry */
+	int64_t flushed; /* entries below are written to the file */
+	uint8_t *buf;	 /* entries [flushed, next), NULL when clean */
+	uint32_t buf_entries; /* capacity */
+	uint32_t queue;
+	struct lt_cq_topic *topic;
+	struct lt_cq *dirty_next; /* list of dirty queues */
+	uint32_t is_dirty;
+	uint32_t pending; /* the store: taken by the batch under way */
+	void *user; /* the store's per-queue state (ring), or NULL */
+};
+
+int lt_cq_set_open(int store_dir, struct lt_cq_set **out) LT_MUST_CHECK;
+void lt_cq_set_close(struct lt_cq_set *set);
+/* Find or make; *out belongs to the set and stays until lt_cq_drop_topic. */
+int lt_cq_get(struct lt_cq_set *set, const char *topic, size_t topic_bytes,
+    uint32_t queue, struct lt_cq **out) LT_MUST_CHECK;
+struct lt_cq *lt_cq_find(struct lt_cq_set *set, const char *topic,
+    size_t topic_bytes, uint32_t queue);
+/* Topic name of a queue, lent. */
+const char *lt_cq_topic_name(const struct lt_cq *cq);
+/* Append the entry with offset cq->next. Writes through when the buffer is
+ * full; NOMEM or IO or NOSPACE then (the entry is not counted). */
+int lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
+    const struct lt_cq_entry *entry) LT_MUST_CHECK;
+/* Recovery: entry with this very offset, in any order within [first, ...);
+ * next becomes at least offset + 1. */
+int lt_cq_put_at(struct lt_cq_set *set, struct lt_cq *cq, int64_t offset,
+    const struct lt_cq_entry *entry) LT_MUST_CHECK;
+/* Write buffered entries of one / of all queues to their files. */
+int lt_cq_flush(struct lt_cq_set *set, struct lt_cq *cq) LT_MUST_CHECK;
+int lt_cq_flush_all(struct lt_cq_set *set) LT_MUST_CHECK;
+/* Make every entry written since the last call durable (fdatasync of each
+ * file touched, or one syncfs when they are many). */
+int lt_cq_sync_all(struct lt_cq_set *set) LT_MUST_CHECK;
+/* Each queue; stops at and returns the first non-zero. */
+int lt_cq_each(struct lt_cq_set *set,
+    int (*each)(struct lt_cq *cq, void *user), void *user) LT_MUST_CHECK;
+size_t lt_cq_count(const struct lt_cq_set *set);
+/* Files whose last entry points below log_min go; the last file stays. */
+int lt_cq_trim(struct lt_cq_set *set, uint64_t log_min) LT_MUST_CHECK;
+/* Remove a topic's queues and files. */
+int lt_cq_drop_topic(struct lt_cq_set *set, const char *topic) LT_MUST_CHECK;
+
+/* --- read-only view (leat-queue, gateway, offline tools) --- */
+struct lt_cq_view; /* one process's cache of open files */
+int lt_cq_view_open(int store_dir, struct lt_cq_view **out) LT_MUST_CHECK;
+void lt_cq_view_close(struct lt_cq_view *view);
+/* Entries [offset, offset + max) that are in the files; *count_out of them (0:
+ * none written there yet). LEAT_E_NOTFOUND: queue has no files. */
+int lt_cq_view_read(struct lt_cq_view *view, const char *topic,
+    uint32_t queue, int64_t offset, struct lt_cq_entry *out, size_t max,
+    size_t *count_out) LT_MUST_CHECK;
+/* Smallest offset whose entry points at or above log_min (binary search; max
+ * if all are older). max: as told by the store (LT_OP_S_QUEUE_SYNC). */
+int lt_cq_view_min(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    uint64_t log_min, int64_t max, int64_t *min_out) LT_MUST_CHECK;
+/* Queue of a topic directory exist? Lists topics and queues found on disk. */
+int lt_cq_view_each(struct lt_cq_view *view,
+    int (*each)(const char *topic, uint32_t queue, void *user), void *user)
+    LT_MUST_CHECK;
+
+#endif

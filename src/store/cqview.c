@@ -1,0 +1,444 @@
+/*
+ * cqview.c - consume queues as other processes read them: pread through at
+ * most SLOTS descriptors, nothing mapped, nothing remembered about contents.
+ *
+ * The store writes the same files meanwhile. An entry's 20 bytes may be read
+ * while they are written, so a caller asks only below a `max` that the store
+ * told it, and finds damage when the record there is not what it expects.
+ * Where an entry is all zeroes and something is written behind it, the message
+ * is gone; where nothing is behind it, nothing is written there yet.
+ *
+ * One thread for each view.
+ */
+#include "config.h"
+#include "store/consumequeue.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "leat/status.h"
+#include "proto/limits.h"
+
+#define DIRECTORY "consumequeue"
+#define FILE_BYTES ((uint64_t)LT_CQ_FILE_ENTRIES * LT_CQ_ENTRY_BYTES)
+#define SLOTS 256
+#define BLOCK 512 /* entries of one pread */
+#define PATH_BYTES 320
+
+struct slot {
+	char *topic; /* NULL: free */
+	uint64_t hash;
+	uint64_t file;
+	uint64_t used;
+	uint32_t queue;
+	int fd;
+};
+
+struct lt_cq_view {
+	int store_dir;
+	int dir; /* -1: no consumequeue/ yet */
+	uint64_t clock;
+	struct slot slots[SLOTS];
+};
+
+int
+lt_cq_view_open(int store_dir, struct lt_cq_view **out)
+{
+	struct lt_cq_view *view = lt_mem_alloc(sizeof *view);
+
+	if (view == NULL)
+		return LEAT_E_NOMEM;
+	view->store_dir = store_dir;
+	view->dir = -1;
+	*out = view;
+	return LEAT_OK;
+}
+
+static void
+close_slot(struct slot *s)
+{
+	if (s->topic == NULL)
+		return;
+	lt_sys.close(s->fd);
+	lt_mem_free(s->topic);
+	s->topic = NULL;
+}
+
+void
+lt_cq_view_close(struct lt_cq_view *view)
+{
+	if (view == NULL)
+		return;
+	for (size_t i = 0; i < SLOTS; i++)
+		close_slot(&view->slots[i]);
+	if (view->dir >= 0)
+		lt_sys.close(view->dir);
+	lt_mem_free(view);
+}
+
+/* consumequeue/ may be made, or made anew, after the view was opened. */
+static int
+directory(struct lt_cq_view *view)
+{
+	struct stat st;
+
+	if (view->dir >= 0 && lt_sys.fstat(view->dir, &st) == 0 &&
+	    st.st_nlink > 0)
+		return LEAT_OK;
+	if (view->dir >= 0)
+		lt_sys.close(view->dir);
+	view->dir = lt_sys.openat(view->store_dir, DIRECTORY,
+	    O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	return view->dir < 0 ? lt_sys_status(errno) : LEAT_OK;
+}
+
+static int
+open_path(struct lt_cq_view *view, const char *path, int flags, int *fd_out)
+{
+	if (strchr(path, '/') == path || path[0] == '.')
+		return LEAT_E_NAME;
+	int rc = directory(view);
+	if (rc != LEAT_OK)
+		return rc;
+	*fd_out = lt_sys.openat(view->dir, path, O_RDONLY | O_CLOEXEC | flags,
+	    0);
+	return *fd_out < 0 ? lt_sys_status(errno) : LEAT_OK;
+}
+
+/* 1 if the slot's file still has a name: queues are deleted and made again. */
+static int
+is_alive(const struct slot *s)
+{
+	struct stat st;
+
+	return lt_sys.fstat(s->fd, &st) == 0 && st.st_nlink > 0;
+}
+
+/* Descriptor of one file, lent until the next call. NOTFOUND: no such file. */
+static int
+get_file(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    uint64_t file, int *fd_out)
+{
+	char path[PATH_BYTES];
+	struct slot *victim = &view->slots[0];
+	size_t bytes = strlen(topic);
+
+	if (bytes == 0 || bytes >= LT_NAME_FIELD || strchr(topic, '/') != NULL)
+		return LEAT_E_NAME;
+	uint64_t hash = lt_hash_bytes(topic, bytes) + queue * 31 + file;
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &view->slots[i];
+		if (s->topic != NULL && s->hash == hash && s->file == file &&
+		    s->queue == queue && strcmp(s->topic, topic) == 0) {
+			s->used = ++view->clock;
+			*fd_out = s->fd;
+			if (is_alive(s))
+				return LEAT_OK;
+			close_slot(s);
+		}
+		if (victim->topic != NULL &&
+		    (s->topic == NULL || s->used < victim->used))
+			victim = s;
+	}
+	snprintf(path, sizeof path, "%s/%u/%020" PRIu64, topic, queue,
+	    file * FILE_BYTES);
+	int rc = open_path(view, path, 0, fd_out);
+	if (rc != LEAT_OK)
+		return rc;
+	char *copy = lt_mem_strdup(topic);
+	if (copy == NULL) {
+		lt_sys.close(*fd_out);
+		return LEAT_E_NOMEM;
+	}
+	close_slot(victim);
+	*victim = (struct slot){.topic = copy,
+	    .hash = hash,
+	    .file = file,
+	    .used = ++view->clock,
+	    .queue = queue,
+	    .fd = *fd_out};
+	return LEAT_OK;
+}
+
+/* Up to BLOCK entries of one file from slot `at`; *count_out can be fewer at
+ * the file's end. */
+static int
+read_block(int fd, uint64_t at, struct lt_cq_entry *out, size_t max,
+    size_t *count_out)
+{
+	uint8_t raw[BLOCK * LT_CQ_ENTRY_BYTES];
+	size_t n = LT_CQ_FILE_ENTRIES - at;
+
+	if (n > BLOCK)
+		n = BLOCK;
+	if (n > max)
+		n = max;
+	*count_out = 0;
+	int rc = lt_sys_read_full(
+	    fd, raw, n * LT_CQ_ENTRY_BYTES, at * LT_CQ_ENTRY_BYTES);
+	if (rc == LEAT_E_END)
+		return LEAT_OK; /* being made: nothing there yet */
+	if (rc != LEAT_OK)
+		return rc;
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *p = raw + i * LT_CQ_ENTRY_BYTES;
+		out[i].log_offset = (int64_t)lt_bytes_get64(p);
+		out[i].bytes = lt_bytes_get32(p + 8);
+		out[i].tags_code = (int64_t)lt_bytes_get64(p + 12);
+	}
+	*count_out = n;
+	return LEAT_OK;
+}
+
+/* 1: an entry at or behind slot `at` is written; 0: none; else a status. Holes
+ * are jumped over, so asking at a queue's end is cheap. */
+static int
+is_written_behind(int fd, uint64_t at)
+{
+	struct lt_cq_entry block[BLOCK];
+	size_t n;
+
+	while (at < LT_CQ_FILE_ENTRIES) {
+		int rc = read_block(fd, at, block, BLOCK, &n);
+		if (rc != LEAT_OK || n == 0)
+			return rc;
+		for (size_t i = 0; i < n; i++)
+			if (block[i].bytes != 0)
+				return 1;
+		at += n;
+		off_t data =
+		    lseek(fd, (off_t)(at * LT_CQ_ENTRY_BYTES), SEEK_DATA);
+		if (data < 0 && errno == ENXIO)
+			return 0;
+		if (data > 0 && (uint64_t)data / LT_CQ_ENTRY_BYTES > at)
+			at = (uint64_t)data / LT_CQ_ENTRY_BYTES;
+	}
+	return 0;
+}
+
+static int
+exists(struct lt_cq_view *view, const char *topic, uint32_t queue)
+{
+	char path[PATH_BYTES];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/%u", topic, queue);
+	int rc = open_path(view, path, O_DIRECTORY, &fd);
+	if (rc == LEAT_OK)
+		lt_sys.close(fd);
+	return rc;
+}
+
+int
+lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    int64_t offset, struct lt_cq_entry *out, size_t max, size_t *count_out)
+{
+	size_t have = 0;    /* entries read */
+	size_t written = 0; /* of them up to the last one that is not zero */
+	int rc = LEAT_OK;
+	int fd = -1;
+
+	*count_out = 0;
+	if (offset < 0)
+		return LEAT_E_INVALID;
+	while (have < max) {
+		uint64_t pos = (uint64_t)offset + have;
+		size_t n;
+		rc = get_file(
+		    view, topic, queue, pos / LT_CQ_FILE_ENTRIES, &fd);
+		if (rc == LEAT_E_NOTFOUND && have > 0)
+			break;
+		if (rc == LEAT_E_NOTFOUND)
+			return exists(view, topic, queue);
+		if (rc == LEAT_OK)
+			rc = read_block(fd, pos % LT_CQ_FILE_ENTRIES,
+			    out + have, max - have, &n);
+		if (rc != LEAT_OK)
+			return rc;
+		if (n == 0)
+			break;
+		for (size_t i = have; i < have + n; i++)
+			if (out[i].bytes != 0)
+				written = i + 1;
+		have += n;
+	}
+	/* Zeroes at the end: gone, or not written yet? */
+	if (written < have) {
+		uint64_t last = (uint64_t)offset + have - 1;
+		uint64_t file = last / LT_CQ_FILE_ENTRIES;
+		int behind = 1;
+		if (get_file(view, topic, queue, file + 1, &fd) != LEAT_OK &&
+		    get_file(view, topic, queue, file, &fd) == LEAT_OK)
+			behind = is_written_behind(
+			    fd, last % LT_CQ_FILE_ENTRIES + 1);
+		if (behind < 0)
+			return behind;
+		if (behind > 0)
+			written = have;
+	}
+	*count_out = written;
+	return LEAT_OK;
+}
+
+/* --- bounds and lists --------------------------------------------------------- */
+
+static int
+each_name(struct lt_cq_view *view, const char *path,
+    int (*each)(const char *name, void *user), void *user)
+{
+	int fd = -1;
+	int rc = LEAT_OK;
+
+	if (path != NULL)
+		rc = open_path(view, path, O_DIRECTORY, &fd);
+	else if ((rc = directory(view)) == LEAT_OK) {
+		fd = lt_sys.openat(view->dir, ".", O_RDONLY | O_DIRECTORY, 0);
+		rc = fd < 0 ? lt_sys_status(errno) : LEAT_OK;
+	}
+	if (rc != LEAT_OK)
+		return rc;
+	DIR *d = fdopendir(fd);
+	if (d == NULL) {
+		lt_sys.close(fd);
+		return LEAT_E_NOMEM;
+	}
+	for (struct dirent *e; rc == 0 && (e = readdir(d)) != NULL;)
+		if (e->d_name[0] != '.')
+			rc = each(e->d_name, user);
+	closedir(d);
+	return rc;
+}
+
+static int
+note_first(const char *name, void *user)
+{
+	uint64_t *first = user;
+
+	if (strlen(name) != 20 || strspn(name, "0123456789") != 20)
+		return 0;
+	uint64_t at = strtoull(name, NULL, 10);
+	if (at % FILE_BYTES == 0 && at / FILE_BYTES < *first)
+		*first = at / FILE_BYTES;
+	return 0;
+}
+
+/* First entry in [offset, end) that is not gone. END: there is none. */
+static int
+next_entry(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    int64_t offset, int64_t end, struct lt_cq_entry *out, int64_t *offset_out)
+{
+	struct lt_cq_entry block[BLOCK];
+	size_t n;
+	int fd;
+
+	while (offset < end) {
+		uint64_t file = (uint64_t)offset / LT_CQ_FILE_ENTRIES;
+		uint64_t at = (uint64_t)offset % LT_CQ_FILE_ENTRIES;
+		int64_t next_file = (int64_t)(file + 1) * LT_CQ_FILE_ENTRIES;
+		int rc = get_file(view, topic, queue, file, &fd);
+		if (rc == LEAT_E_NOTFOUND) {
+			offset = next_file;
+			continue;
+		}
+		if (rc == LEAT_OK)
+			rc = read_block(fd, at, block, BLOCK, &n);
+		if (rc != LEAT_OK)
+			return rc;
+		for (size_t i = 0; i < n && offset + (int64_t)i < end; i++)
+			if (block[i].bytes != 0) {
+				*out = block[i];
+				*offset_out = offset + (int64_t)i;
+				return LEAT_OK;
+			}
+		offset = n == 0 ? next_file : offset + (int64_t)n;
+	}
+	return LEAT_E_END;
+}
+
+int
+lt_cq_view_min(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    uint64_t log_min, int64_t max, int64_t *min_out)
+{
+	char path[PATH_BYTES];
+	struct lt_cq_entry entry;
+	uint64_t first = UINT64_MAX;
+	int64_t found;
+
+	if (strchr(topic, '/') != NULL)
+		return LEAT_E_NAME;
+	snprintf(path, sizeof path, "%s/%u", topic, queue);
+	int rc = each_name(view, path, note_first, &first);
+	if (rc != LEAT_OK)
+		return rc;
+	*min_out = max;
+	if (first == UINT64_MAX)
+		return LEAT_OK;
+	/* Entries point to ever later records: the answer lies in [low, high],
+	 * and *min_out is the best one met so far. */
+	int64_t low = (int64_t)first * LT_CQ_FILE_ENTRIES;
+	int64_t high = max;
+	while (low < high) {
+		int64_t middle = low + (high - low) / 2;
+		rc = next_entry(
+		    view, topic, queue, middle, high, &entry, &found);
+		if (rc != LEAT_OK && rc != LEAT_E_END)
+			return rc;
+		if (rc == LEAT_OK && (uint64_t)entry.log_offset < log_min) {
+			low = found + 1;
+			continue;
+		}
+		if (rc == LEAT_OK)
+			*min_out = found;
+		high = middle;
+	}
+	return LEAT_OK;
+}
+
+struct listing {
+	struct lt_cq_view *view;
+	int (*each)(const char *topic, uint32_t queue, void *user);
+	void *user;
+	const char *topic;
+};
+
+static int
+list_queue(const char *name, void *user)
+{
+	struct listing *l = user;
+	char *end;
+	unsigned long queue = strtoul(name, &end, 10);
+
+	if (*end != 0 || queue >= LT_QUEUES_MAX || strlen(name) > 5)
+		return 0;
+	return l->each(l->topic, (uint32_t)queue, l->user);
+}
+
+static int
+list_topic(const char *name, void *user)
+{
+	struct listing *l = user;
+
+	l->topic = name;
+	int rc = each_name(l->view, name, list_queue, l);
+	return rc == LEAT_E_NOTFOUND ? 0 : rc;
+}
+
+int
+lt_cq_view_each(struct lt_cq_view *view,
+    int (*each)(const char *topic, uint32_t queue, void *user), void *user)
+{
+	struct listing l = {.view = view, .each = each, .user = user};
+	int rc = each_name(view, NULL, list_topic, &l);
+
+	return rc == LEAT_E_NOTFOUND ? LEAT_OK : rc;
+}

@@ -1,0 +1,594 @@
+/*
+ * reader.c - the commit log through read-only mappings of its segments.
+ *
+ * A position holds a record if the bytes there have a record's structure,
+ * carry that very position as their own, and their checksum holds; nothing
+ * else is believed. Behind bytes that are no record the next one is found by
+ * its magic and the same three conditions. Holes of the file are passed over
+ * by lseek(SEEK_DATA), so a mostly unwritten segment costs nothing.
+ *
+ * A reader belongs to one thread. It never writes, and never looks beyond a
+ * segment's size at the time of mapping (segments do not shrink: the writer
+ * replaces them by rename).
+ */
+#include "config.h"
+#include "store/reader.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "leat/status.h"
+
+#define MAPS_MAX 64
+#define NAME_DIGITS 20
+#define MAGIC_FIRST 0xDA /* byte 0 of V1 and V2 */
+#define MAGIC_AT 4
+
+struct segment {
+	uint64_t base;
+	ino_t ino;
+	const uint8_t *map; /* NULL: not mapped */
+	uint64_t used; /* tick of the last use */
+};
+
+struct lt_reader {
+	int dir;
+	struct segment *segments; /* by base */
+	size_t count;
+	size_t capacity;
+	size_t last; /* index of the segment used last */
+	size_t maps;
+	uint64_t bytes; /* of a segment; 0: there is none */
+	uint64_t tick;
+	uint64_t damage_at;
+};
+
+/* --- segments ------------------------------------------------------------- */
+
+static int
+by_base(const void *a, const void *b)
+{
+	const struct segment *x = a, *y = b;
+
+	return (x->base > y->base) - (x->base < y->base);
+}
+
+static int
+parse_name(const char *name, uint64_t *base_out)
+{
+	if (strlen(name) != NAME_DIGITS ||
+	    strspn(name, "0123456789") != NAME_DIGITS)
+		return -1;
+	errno = 0;
+	*base_out = strtoull(name, NULL, 10);
+	return errno == 0 && *base_out <= INT64_MAX ? 0 : -1;
+}
+
+static int
+open_segment(
+    const struct lt_reader *r, uint64_t base, int *fd_out, struct stat *st)
+{
+	char name[NAME_DIGITS + 1];
+	int rc = LEAT_OK;
+
+	snprintf(name, sizeof(name), "%020" PRIu64, base);
+	*fd_out = lt_sys.openat(r->dir, name, O_RDONLY | O_CLOEXEC, 0);
+	if (*fd_out < 0)
+		return lt_sys_status(errno);
+	if (lt_sys.fstat(*fd_out, st) != 0) {
+		rc = lt_sys_status(errno);
+		lt_sys.close(*fd_out);
+		*fd_out = -1;
+	}
+	return rc;
+}
+
+static void
+unmap(struct lt_reader *r, struct segment *s)
+{
+	if (s->map == NULL)
+		return;
+	munmap((void *)(uintptr_t)s->map, r->bytes);
+	s->map = NULL;
+	r->maps--;
+}
+
+/* Names of the directory, without mappings. */
+static int
+list(struct lt_reader *r, struct segment **out, size_t *count_out)
+{
+	struct segment *all = NULL;
+	size_t count = 0, capacity = 0;
+	struct dirent *e;
+	int rc = LEAT_OK;
+	DIR *d;
+	int fd = lt_sys.openat(r->dir, ".", O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0)
+		return lt_sys_status(errno);
+	d = fdopendir(fd);
+	if (d == NULL) {
+		lt_sys.close(fd);
+		return LEAT_E_NOMEM;
+	}
+	while (rc == LEAT_OK && (e = readdir(d)) != NULL) {
+		uint64_t base;
+
+		if (parse_name(e->d_name, &base) != 0)
+			continue;
+		rc = lt_mem_grow((void **)&all, &capacity, count, sizeof(*all));
+		if (rc == LEAT_OK)
+			all[count++] = (struct segment){.base = base};
+	}
+	closedir(d);
+	if (rc != LEAT_OK) {
+		lt_mem_free(all);
+		return rc;
+	}
+	if (count > 1)
+		qsort(all, count, sizeof(*all), by_base);
+	*out = all;
+	*count_out = count;
+	return LEAT_OK;
+}
+
+/* Keep segments of the size that the oldest one has, and their inodes. */
+static int
+look(struct lt_reader *r, struct segment *all, size_t *count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *count; i++) {
+		struct stat st;
+		int fd;
+		int rc = open_segment(r, all[i].base, &fd, &st);
+
+		if (rc == LEAT_E_NOTFOUND) /* recycled meanwhile */
+			continue;
+		if (rc != LEAT_OK)
+			return rc;
+		lt_sys.close(fd);
+		if (r->bytes == 0)
+			r->bytes = (uint64_t)st.st_size;
+		if ((uint64_t)st.st_size != r->bytes || r->bytes == 0 ||
+		    all[i].base > INT64_MAX - r->bytes) {
+			if (st.st_size != 0)
+				lt_log_warn("segment.size",
+				    "base=%" PRIu64 " bytes=%jd want=%" PRIu64,
+				    all[i].base, (intmax_t)st.st_size,
+				    r->bytes);
+			continue;
+		}
+		all[kept] = all[i];
+		all[kept++].ino = st.st_ino;
+	}
+	*count = kept;
+	return LEAT_OK;
+}
+
+int
+lt_reader_refresh(struct lt_reader *r)
+{
+	struct segment *all = NULL;
+	size_t count = 0, j = 0;
+	int rc = list(r, &all, &count);
+
+	if (rc == LEAT_OK && r->count == 0)
+		r->bytes = 0;
+	if (rc == LEAT_OK) {
+		rc = look(r, all, &count);
+		if (rc != LEAT_OK)
+			lt_mem_free(all);
+	}
+	if (rc != LEAT_OK)
+		return rc;
+	/* Keep the mappings of what is still the same file. */
+	for (size_t i = 0; i < r->count; i++) {
+		struct segment *s = &r->segments[i];
+
+		while (j < count && all[j].base < s->base)
+			j++;
+		if (j < count && all[j].base == s->base && all[j].ino == s->ino)
+			all[j] = *s;
+		else
+			unmap(r, s);
+	}
+	lt_mem_free(r->segments);
+	r->segments = all;
+	r->capacity = r->count = count;
+	r->last = 0;
+	return LEAT_OK;
+}
+
+int
+lt_reader_open(int store_dir, struct lt_reader **out)
+{
+	struct lt_reader *r = lt_mem_alloc(sizeof(*r));
+	int rc = LEAT_OK;
+
+	if (r == NULL)
+		return LEAT_E_NOMEM;
+	r->dir = lt_sys.openat(
+	    store_dir, "commitlog", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (r->dir < 0)
+		rc = lt_sys_status(errno);
+	else
+		rc = lt_reader_refresh(r);
+	if (rc != LEAT_OK) {
+		lt_reader_close(r);
+		return rc;
+	}
+	*out = r;
+	return LEAT_OK;
+}
+
+void
+lt_reader_close(struct lt_reader *r)
+{
+	if (r == NULL)
+		return;
+	for (size_t i = 0; i < r->count; i++)
+		unmap(r, &r->segments[i]);
+	lt_mem_free(r->segments);
+	if (r->dir >= 0)
+		lt_sys.close(r->dir);
+	lt_mem_free(r);
+}
+
+uint64_t
+lt_reader_min(const struct lt_reader *r)
+{
+	return r->count == 0 ? 0 : r->segments[0].base;
+}
+
+uint64_t
+lt_reader_limit(const struct lt_reader *r)
+{
+	return r->count == 0 ? 0 : r->segments[r->count - 1].base + r->bytes;
+}
+
+uint64_t
+lt_reader_segment_bytes(const struct lt_reader *r)
+{
+	return r->bytes;
+}
+
+size_t
+lt_reader_count(const struct lt_reader *r)
+{
+	return r->count;
+}
+
+uint64_t
+lt_reader_damage_at(const struct lt_reader *r)
+{
+	return r->damage_at;
+}
+
+/* Index of the first segment with a base above the offset. */
+static size_t
+above(const struct lt_reader *r, uint64_t log_offset)
+{
+	size_t low = 0, high = r->count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (r->segments[mid].base <= log_offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+uint64_t
+lt_reader_next_segment(const struct lt_reader *r, uint64_t log_offset)
+{
+	size_t i = above(r, log_offset);
+
+	return i < r->count ? r->segments[i].base : lt_reader_limit(r);
+}
+
+int
+lt_reader_segment(
+    const struct lt_reader *r, uint64_t log_offset, uint64_t *base_out)
+{
+	size_t i = above(r, log_offset);
+
+	if (i == 0 || log_offset - r->segments[i - 1].base >= r->bytes)
+		return LEAT_E_NOTFOUND;
+	*base_out = r->segments[i - 1].base;
+	return LEAT_OK;
+}
+
+static inline int
+holds(const struct lt_reader *r, size_t i, uint64_t log_offset)
+{
+	return i < r->count && log_offset - r->segments[i].base < r->bytes;
+}
+
+static struct segment *
+find(struct lt_reader *r, uint64_t log_offset)
+{
+	size_t i;
+
+	if (LT_LIKELY(holds(r, r->last, log_offset)))
+		return &r->segments[r->last];
+	i = above(r, log_offset);
+	if (i == 0 || !holds(r, i - 1, log_offset))
+		return NULL;
+	r->last = i - 1;
+	return &r->segments[i - 1];
+}
+
+static int
+map(struct lt_reader *r, struct segment *s)
+{
+	struct segment *oldest = NULL;
+	struct stat st;
+	void *p;
+	int fd, rc;
+
+	s->used = ++r->tick;
+	if (LT_LIKELY(s->map != NULL))
+		return LEAT_OK;
+	for (size_t i = 0; r->maps >= MAPS_MAX && i < r->count; i++)
+		if (r->segments[i].map != NULL &&
+		    (oldest == NULL || r->segments[i].used < oldest->used))
+			oldest = &r->segments[i];
+	if (oldest != NULL)
+		unmap(r, oldest);
+	rc = open_segment(r, s->base, &fd, &st);
+	if (rc != LEAT_OK)
+		return rc;
+	if ((uint64_t)st.st_size != r->bytes) {
+		lt_sys.close(fd);
+		return LEAT_E_CORRUPT;
+	}
+	p = lt_sys.mmap(NULL, r->bytes, PROT_READ, MAP_SHARED, fd, 0);
+	rc = p == MAP_FAILED ? lt_sys_status(errno) : LEAT_OK;
+	lt_sys.close(fd);
+	if (rc != LEAT_OK)
+		return rc;
+	s->map = p;
+	s->ino = st.st_ino;
+	r->maps++;
+	return LEAT_OK;
+}
+
+/* 1 if the mapped file is no longer the segment of that name. */
+static int
+is_gone(struct lt_reader *r, struct segment *s)
+{
+	struct stat st;
+	int fd;
+
+	if (open_segment(r, s->base, &fd, &st) != LEAT_OK)
+		return 1;
+	lt_sys.close(fd);
+	return st.st_ino != s->ino;
+}
+
+int
+lt_reader_bytes(struct lt_reader *r, uint64_t log_offset, const uint8_t **p_out,
+    size_t *bytes_out)
+{
+	struct segment *s = find(r, log_offset);
+	int rc;
+
+	if (s == NULL && log_offset >= lt_reader_limit(r)) {
+		rc = lt_reader_refresh(r);
+		if (rc != LEAT_OK)
+			return rc;
+		s = find(r, log_offset);
+	}
+	if (s == NULL)
+		return LEAT_E_NOTFOUND;
+	rc = map(r, s);
+	if (rc != LEAT_OK)
+		return rc;
+	*p_out = s->map + (log_offset - s->base);
+	*bytes_out = r->bytes - (log_offset - s->base);
+	return LEAT_OK;
+}
+
+/* --- records -------------------------------------------------------------- */
+
+/* What is at p, which is log_offset, with `bytes` to the segment's end. */
+static inline int
+classify(const uint8_t *p, size_t bytes, uint64_t log_offset,
+    struct lt_record_view *view)
+{
+	int rc = lt_record_parse(p, bytes, view);
+
+	if (LT_LIKELY(rc == LEAT_OK)) {
+		if (LT_UNLIKELY((uint64_t)view->log_offset != log_offset))
+			return LEAT_E_CORRUPT;
+		return lt_record_check(view);
+	}
+	if (rc == LEAT_E_END)
+		return view->bytes == bytes ? LEAT_E_AGAIN : LEAT_E_CORRUPT;
+	if (bytes < LT_RECORD_BLANK_BYTES)
+		return LEAT_E_AGAIN; /* no room even for a BLANK */
+	return lt_bytes_get64(p) == 0 ? LEAT_E_END : LEAT_E_CORRUPT;
+}
+
+int
+lt_reader_get(
+    struct lt_reader *r, uint64_t log_offset, struct lt_record_view *view)
+{
+	const uint8_t *p;
+	size_t bytes;
+	int rc = lt_reader_bytes(r, log_offset, &p, &bytes);
+
+	if (LT_UNLIKELY(rc != LEAT_OK))
+		return rc;
+	rc = classify(p, bytes, log_offset, view);
+	if (LT_UNLIKELY(rc != LEAT_OK) && is_gone(r, &r->segments[r->last])) {
+		unmap(r, &r->segments[r->last]);
+		return LEAT_E_NOTFOUND;
+	}
+	return rc;
+}
+
+int
+lt_reader_copy(struct lt_reader *r, uint64_t log_offset, uint32_t bytes,
+    void *dst, struct lt_record_view *view)
+{
+	const uint8_t *p;
+	size_t left;
+	int rc = lt_reader_bytes(r, log_offset, &p, &left);
+
+	if (rc != LEAT_OK)
+		return rc;
+	if (bytes > left)
+		return LEAT_E_CORRUPT;
+	memcpy(dst, p, bytes);
+	rc = lt_record_parse(dst, bytes, view);
+	if (rc == LEAT_OK && view->bytes == bytes &&
+	    (uint64_t)view->log_offset == log_offset)
+		rc = lt_record_check(view);
+	else
+		rc = LEAT_E_CORRUPT;
+	if (rc != LEAT_OK && is_gone(r, &r->segments[r->last])) {
+		unmap(r, &r->segments[r->last]);
+		return LEAT_E_NOTFOUND;
+	}
+	return rc;
+}
+
+uint64_t
+lt_reader_end(struct lt_reader *r, uint64_t log_offset)
+{
+	struct lt_record_view view;
+
+	while (log_offset < lt_reader_limit(r) &&
+	       lt_reader_get(r, log_offset, &view) == LEAT_E_AGAIN)
+		log_offset = lt_reader_next_segment(r, log_offset);
+	return log_offset;
+}
+
+/* --- behind damage -------------------------------------------------------- */
+
+/* Magic numbers in [from, to) of a segment's bytes: the first that begins a
+ * valid record. *found_out is the record's start. */
+static int
+search_bytes(const uint8_t *base, uint64_t segment_base, size_t segment_bytes,
+    size_t from, size_t to, size_t *found_out, struct lt_record_view *view)
+{
+	const uint8_t *p = base + from;
+
+	while (p < base + to) {
+		size_t at;
+
+		p = memchr(p, MAGIC_FIRST, (size_t)(base + to - p));
+		if (p == NULL)
+			break;
+		at = (size_t)(p++ - base) - MAGIC_AT;
+		if (segment_bytes - at < LT_RECORD_FIXED)
+			break;
+		if (lt_bytes_get64(base + at + 28) == segment_base + at &&
+		    classify(base + at, segment_bytes - at, segment_base + at,
+			view) == LEAT_OK) {
+			*found_out = at;
+			return LEAT_OK;
+		}
+	}
+	return LEAT_E_END;
+}
+
+/* The first valid record in [from, to) of segment s. */
+static int
+search(struct lt_reader *r, struct segment *s, size_t from, size_t to,
+    size_t *found_out, struct lt_record_view *view)
+{
+	size_t at = from + MAGIC_AT;
+	struct stat st;
+	int fd;
+	int rc = open_segment(r, s->base, &fd, &st);
+
+	if (rc != LEAT_OK)
+		return rc;
+	rc = LEAT_E_END;
+	to = to + MAGIC_AT < r->bytes ? to + MAGIC_AT : r->bytes;
+	while (rc == LEAT_E_END && at < to) {
+		size_t stop = to;
+		off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+		off_t hole;
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		if (data > 0 && (size_t)data > at)
+			at = (size_t)data;
+		hole = data < 0 ? -1 : lseek(fd, (off_t)at, SEEK_HOLE);
+		if (hole > 0 && (size_t)hole < to)
+			stop = (size_t)hole;
+		if (at < stop)
+			rc = search_bytes(s->map, s->base, r->bytes, at, stop,
+			    found_out, view);
+		at = stop;
+	}
+	lt_sys.close(fd);
+	return rc;
+}
+
+int
+lt_reader_next(struct lt_reader *r, uint64_t from, uint64_t limit,
+    struct lt_record_view *view, uint64_t *damaged_out)
+{
+	uint64_t damaged = 0;
+	uint64_t pos = from;
+
+	*damaged_out = 0;
+	while (pos < limit) {
+		struct segment *s = find(r, pos);
+		uint64_t next;
+		size_t at, to;
+		int rc;
+
+		if (LT_UNLIKELY(s == NULL)) {
+			next = lt_reader_next_segment(r, pos);
+			if (next <= pos)
+				break;
+			goto damage;
+		}
+		rc = map(r, s);
+		if (LT_UNLIKELY(rc != LEAT_OK))
+			return rc;
+		at = pos - s->base;
+		rc = classify(s->map + at, r->bytes - at, pos, view);
+		if (LT_LIKELY(rc == LEAT_OK)) {
+			*damaged_out = damaged;
+			return LEAT_OK;
+		}
+		next = s->base + r->bytes;
+		if (rc == LEAT_E_AGAIN) {
+			pos = next;
+			continue;
+		}
+		to = limit - s->base < r->bytes ? limit - s->base : r->bytes;
+		rc = search(r, s, at + 1, to, &at, view);
+		if (rc == LEAT_OK)
+			next = s->base + at;
+		else if (rc != LEAT_E_END)
+			return rc;
+	damage:
+		if (damaged == 0)
+			r->damage_at = pos;
+		damaged += next - pos;
+		pos = next;
+	}
+	return LEAT_E_END;
+}

@@ -1,0 +1,256 @@
+/*
+ * upkeep.c - what the store does now and then, between two batches: sync what
+ * nobody asked to sync, checkpoint, retention, look for space on a full disk,
+ * let go of what a former queue manager left behind.
+ */
+#include "config.h"
+#include "store/duty.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "leat/status.h"
+#include "proto/name.h"
+#include "shm/counter.h"
+#include "store/retain.h"
+
+#define WAIT_CAP_MS 500
+#define FULL_RETRY_MS 250
+#define STALL_RETRY_MS 50
+#define TRACES_KEEP_MS 600000
+#define BEGIN_CHUNK 512
+
+/* --- where the broker's own state begins --- */
+
+/* Newest record of queue 0 of this topic tagged "begin"; 0: none. */
+static int
+find_begin(struct lt_duty *d, struct lt_cq_view *view, const char *topic,
+    size_t bytes, int64_t *out)
+{
+	struct lt_cq *cq = lt_cq_find(d->queues, topic, bytes, 0);
+	struct lt_cq_entry *e;
+	size_t count, n;
+	int64_t at, from;
+	int status;
+
+	*out = 0;
+	if (cq == NULL || cq->next == 0)
+		return LEAT_OK;
+	status = lt_cq_flush(d->queues, cq);
+	if (status != LEAT_OK)
+		return status;
+	e = lt_mem_array(BEGIN_CHUNK, sizeof(*e));
+	if (e == NULL)
+		return LEAT_E_NOMEM;
+	for (at = cq->next; at > 0 && *out == 0; at = from) {
+		from = at > BEGIN_CHUNK ? at - BEGIN_CHUNK : 0;
+		n = (size_t) (at - from);
+		status = lt_cq_view_read(
+		    view, topic, 0, from, e, n, &count);
+		if (status != LEAT_OK || count == 0)
+			break;
+		for (size_t i = count; i-- > 0 && *out == 0;)
+			if (e[i].bytes != 0 && e[i].tags_code == d->begin_tag)
+				*out = e[i].log_offset;
+	}
+	lt_mem_free(e);
+	return status == LEAT_E_NOTFOUND ? LEAT_OK : status;
+}
+
+int
+lt_upkeep_init(struct lt_duty *d)
+{
+	struct lt_cq_view *view;
+	int status;
+
+	d->now_ms = lt_clock_mono_ms();
+	d->checkpoint_ms = d->now_ms;
+	d->retain_at_ms = d->now_ms + d->options.store_retain_check_ms;
+	d->traces_until_ms = d->now_ms + TRACES_KEEP_MS;
+	d->begin_tag = lt_name_tags_code("begin", 5);
+	status = lt_cq_view_open(d->store_dir, &view);
+	if (status == LEAT_E_NOTFOUND)
+		return LEAT_OK;
+	if (status != LEAT_OK)
+		return status;
+	status = find_begin(d, view, LT_NAME_CONFIG_TOPIC,
+	    sizeof(LT_NAME_CONFIG_TOPIC) - 1, &d->begin_now[0]);
+	if (status == LEAT_OK)
+		status = find_begin(d, view, LT_NAME_PROGRESS_TOPIC,
+		    sizeof(LT_NAME_PROGRESS_TOPIC) - 1, &d->begin_now[1]);
+	lt_cq_view_close(view);
+	d->begin_next[0] = d->begin_now[0];
+	d->begin_next[1] = d->begin_now[1];
+	/* No space for a flush: nothing is known, so nothing is dropped. */
+	return status == LEAT_E_NOSPACE ? LEAT_OK : status;
+}
+
+static uint64_t
+system_min(const struct lt_duty *d)
+{
+	int64_t a = d->begin_now[0], b = d->begin_now[1];
+
+	return (uint64_t) (a < b ? a : b);
+}
+
+/* --- checkpoint --- */
+
+int
+lt_upkeep_checkpoint(struct lt_duty *d)
+{
+	struct lt_session_mark *marks = NULL;
+	uint64_t end = lt_commitlog_end(d->log);
+	size_t count = 0;
+	int status;
+
+	LT_ASSERT(!d->batch.is_appended);
+	d->checkpoint_ms = d->now_ms;
+	status = lt_publish_sync(d);
+	if (status != LEAT_OK)
+		return status;
+	status = lt_cq_flush_all(d->queues);
+	if (status == LEAT_OK) {
+		(void) lt_failpoint(LT_FP_STORE_CHECKPOINT);
+		status = lt_session_save_marks(d, d->store_ms, &marks, &count);
+	}
+	if (status == LEAT_OK)
+		status = lt_snapshot_write(
+		    d->store_dir, d->queues, end, marks, count);
+	lt_mem_free(marks);
+	if (status == LEAT_E_NOSPACE || status == LEAT_E_NOMEM) {
+		/* Only recovery takes longer; the next one may succeed. */
+		lt_log_warn("checkpoint-failed", "status=%s",
+		    leat_status_name(status));
+		return LEAT_OK;
+	}
+	if (status != LEAT_OK)
+		return LEAT_E_IO;
+	d->checkpoint_now = 0;
+	d->checkpoint_end = end;
+	lt_stat_set(store_checkpoint, end);
+	lt_stat_add(store_checkpoints, 1);
+	lt_stat_set(store_queues, lt_cq_count(d->queues));
+	return LEAT_OK;
+}
+
+static int
+is_checkpoint_due(const struct lt_duty *d)
+{
+	uint64_t end = lt_commitlog_end(d->log);
+	uint64_t age = d->now_ms - d->checkpoint_ms;
+
+	if (d->batch.is_appended)
+		return 0;
+	if (d->checkpoint_now)
+		return age >= 100 || d->checkpoint_end == 0;
+	return end != d->checkpoint_end &&
+	    (age >= d->options.store_checkpoint_ms ||
+		(end - d->checkpoint_end >=
+			d->options.store_checkpoint_bytes &&
+		    age >= 100));
+}
+
+/* --- retention and space --- */
+
+void
+lt_upkeep_disk(struct lt_duty *d)
+{
+	struct lt_commitlog_segment seg;
+	struct lt_retain_result r = { 0 };
+	size_t n = 0;
+	int status;
+
+	status = lt_retain_run(d->log, d->queues, &d->options,
+	    lt_clock_wall_ms(), system_min(d), d->store_dir, &r);
+	if (status != LEAT_OK)
+		lt_log_warn("retention-failed", "status=%s",
+		    leat_status_name(status));
+	if (r.dropped > 0)
+		lt_log_info("segments-deleted", "count=%u log_min=%llu",
+		    r.dropped,
+		    (unsigned long long) lt_commitlog_min(d->log));
+	while (lt_commitlog_segment_at(d->log, n, &seg) == LEAT_OK)
+		n++;
+	lt_stat_set(store_segments, n);
+	lt_stat_add(store_segments_deleted, r.dropped);
+	lt_stat_set(store_log_min, lt_commitlog_min(d->log));
+	lt_stat_set(store_disk_free, r.disk_free);
+	if (r.disk_full)
+		lt_publish_full(d, 1);
+	else if (d->is_full && !d->batch.is_appended &&
+	    r.disk_free >= 2 * d->batch.limit)
+		lt_publish_full(d, 0);
+	d->full_at_ms = d->now_ms;
+}
+
+static void
+retain(struct lt_duty *d)
+{
+	lt_upkeep_disk(d);
+	d->retain_at_ms = d->now_ms + d->options.store_retain_check_ms;
+	/* A new state counts from the next check on: its first record may be
+	 * there before the others are. */
+	d->begin_now[0] = d->begin_next[0];
+	d->begin_now[1] = d->begin_next[1];
+}
+
+/* --- what is due --- */
+
+int
+lt_upkeep_run(struct lt_duty *d)
+{
+	uint64_t now = d->now_ms;
+	int status = LEAT_OK;
+
+	if (LT_UNLIKELY(d->dirty_since_ms != 0 &&
+		now - d->dirty_since_ms >= LT_DUTY_SYNC_MS &&
+		!d->batch.is_appended))
+		status = lt_publish_sync(d);
+	if (status == LEAT_OK && LT_UNLIKELY(is_checkpoint_due(d)))
+		status = lt_upkeep_checkpoint(d);
+	if (status != LEAT_OK)
+		return status;
+	if (LT_UNLIKELY(now >= d->retain_at_ms))
+		retain(d);
+	else if (LT_UNLIKELY(
+		     d->is_full && now - d->full_at_ms >= FULL_RETRY_MS))
+		lt_upkeep_disk(d);
+	if (LT_UNLIKELY(d->stale_at_ms != 0 && now >= d->stale_at_ms)) {
+		d->stale_at_ms = 0;
+		lt_feed_drop_stale(d);
+	}
+	if (LT_UNLIKELY(d->recovered.traces != NULL &&
+		now >= d->traces_until_ms))
+		lt_session_drop_traces(d);
+	return LEAT_OK;
+}
+
+static void
+until(const struct lt_duty *d, uint64_t at_ms, int *wait_ms)
+{
+	if (at_ms <= d->now_ms)
+		*wait_ms = 0;
+	else if (at_ms - d->now_ms < (uint64_t) *wait_ms)
+		*wait_ms = (int) (at_ms - d->now_ms);
+}
+
+int
+lt_upkeep_wait_ms(const struct lt_duty *d)
+{
+	int wait_ms = WAIT_CAP_MS;
+
+	if (d->batch.is_appended)
+		return STALL_RETRY_MS;
+	if (d->dirty_since_ms != 0)
+		until(d, d->dirty_since_ms + LT_DUTY_SYNC_MS, &wait_ms);
+	if (d->checkpoint_now)
+		until(d, d->checkpoint_ms + 100, &wait_ms);
+	else if (lt_commitlog_end(d->log) != d->checkpoint_end)
+		until(d, d->checkpoint_ms + d->options.store_checkpoint_ms,
+		    &wait_ms);
+	if (d->is_full)
+		until(d, d->full_at_ms + FULL_RETRY_MS, &wait_ms);
+	until(d, d->retain_at_ms, &wait_ms);
+	return wait_ms;
+}
