@@ -11,7 +11,7 @@
 
 struct lt_hash_slot {
 	uint64_t hash; /* 0: never used */
-	void *key;     /* NULL with hash != 0: deleted */
+	void *key; /* NULL with hash != 0: deleted */
 	size_t key_bytes;
 	void *value;
 };
@@ -19,8 +19,8 @@ struct lt_hash_slot {
 struct lt_hash {
 	struct lt_hash_slot *slots;
 	size_t capacity; /* power of two, or 0 */
-	size_t used;     /* live */
-	size_t filled;   /* live and deleted */
+	size_t used; /* live */
+	size_t filled; /* live and deleted */
 };
 
 void lt_hash_init(struct lt_hash *map);

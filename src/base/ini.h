@@ -15,7 +15,8 @@ struct lt_ini_error {
 };
 
 /* each: 0 to go on; otherwise it has filled err->text (err->line is set by
- * the reader). Returns LEAT_OK, LEAT_E_CONFIG, LEAT_E_NOTFOUND, LEAT_E_DENIED. */
+ * the reader). Returns LEAT_OK, LEAT_E_CONFIG, LEAT_E_NOTFOUND, LEAT_E_DENIED.
+ */
 int lt_ini_read(const char *path,
     int (*each)(void *user, int line, const char *section, const char *name,
 	const char *value, struct lt_ini_error *err),

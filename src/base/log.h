@@ -9,7 +9,12 @@
 
 #include "base/check.h"
 
-enum lt_log_level { LT_LOG_ERROR, LT_LOG_WARN, LT_LOG_INFO, LT_LOG_DEBUG };
+enum lt_log_level {
+	LT_LOG_ERROR,
+	LT_LOG_WARN,
+	LT_LOG_INFO,
+	LT_LOG_DEBUG
+};
 
 /* Name of this process in every line; borrowed for ever (a literal). */
 void lt_log_init(const char *process, enum lt_log_level max_level);

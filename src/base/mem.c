@@ -24,9 +24,11 @@ lt_mem_alloc(size_t bytes)
 void *
 lt_mem_array(size_t count, size_t bytes)
 {
-	if (count == 0 || bytes == 0)
-		return calloc(1, 1);
-	return calloc(count, bytes);
+	size_t all;
+
+	if (__builtin_mul_overflow(count, bytes, &all))
+		return NULL;
+	return lt_mem_alloc(all);
 }
 
 void *

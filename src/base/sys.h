@@ -9,9 +9,9 @@
  *   LEAT_FAILPOINT="name[:skip[:action]][,name...]"
  * skip: how many passes before it fires (default 0); action: kill (default,
  * SIGKILL to itself), exit, stop (SIGSTOP), eio/enospc (lt_failpoint returns
- * that errno). A failpoint fires once per process; with LEAT_FAILPOINT_ONCE=FILE
- * it fires only if FILE exists, and unlinks it first (so a restarted process
- * does not die again). Names are in failpoints.def.
+ * that errno). A failpoint fires once per process; with
+ * LEAT_FAILPOINT_ONCE=FILE it fires only if FILE exists, and unlinks it first
+ * (so a restarted process does not die again). Names are in failpoints.def.
  */
 #ifndef LT_BASE_SYS_H
 #define LT_BASE_SYS_H
@@ -39,27 +39,28 @@ struct lt_sys {
 	int (*mkdirat)(int dir, const char *path, mode_t mode);
 	int (*fstat)(int fd, struct stat *st);
 	int (*fstatvfs)(int fd, struct statvfs *st);
-	void *(*mmap)(void *at, size_t bytes, int prot, int flags, int fd,
-	    off_t off);
+	void *(*mmap)(
+	    void *at, size_t bytes, int prot, int flags, int fd, off_t off);
 	int (*memfd_create)(const char *name, unsigned flags);
 };
 
 extern struct lt_sys lt_sys;
 
 /* errno -> enum leat_status (ENOSPC and EDQUOT: NOSPACE, ENOENT: NOTFOUND,
- * EACCES/EPERM: DENIED, EEXIST: EXISTS, ENOMEM: NOMEM, EAGAIN: AGAIN, else IO). */
+ * EACCES/EPERM: DENIED, EEXIST: EXISTS, ENOMEM: NOMEM, EAGAIN: AGAIN, else IO).
+ */
 int lt_sys_status(int err);
 /* Whole-buffer pwrite/pread with EINTR and short counts handled. 0 or status;
  * lt_sys_read_full gives LEAT_E_END on end of file. errno is kept. */
-int lt_sys_write_full(int fd, const void *buf, size_t bytes, uint64_t at)
-    LT_MUST_CHECK;
-int lt_sys_read_full(int fd, void *buf, size_t bytes, uint64_t at)
-    LT_MUST_CHECK;
+int lt_sys_write_full(
+    int fd, const void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
+int lt_sys_read_full(
+    int fd, void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
 /* mkdir -p below dir with mode 0750. 0 or status. */
 int lt_sys_mkdirs(int dir, const char *path) LT_MUST_CHECK;
 /* Replace a file atomically: write path.tmp, fsync, rename, fsync directory. */
-int lt_sys_replace_file(int dir, const char *path, const void *buf,
-    size_t bytes) LT_MUST_CHECK;
+int lt_sys_replace_file(
+    int dir, const char *path, const void *buf, size_t bytes) LT_MUST_CHECK;
 
 enum lt_fp {
 #define LT_X(symbol, name) symbol,

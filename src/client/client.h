@@ -52,6 +52,8 @@ struct lt_flight {
 	uint32_t queue;
 	uint8_t level;
 	uint8_t harvested; /* completion taken from a page */
+	uint8_t
+	    durable; /* a later broker's log, recovered and synced, has it */
 	uint8_t waited; /* leat_publish collects it, not leat_completions */
 };
 
@@ -199,6 +201,7 @@ struct leat {
 	int restoring;
 	int refused; /* status of the last refused HELLO */
 	int connect_errno;
+	int patient; /* wait for a socket that is not there yet */
 	uint8_t *rx;
 	size_t rx_bytes;
 	int rx_fds[LT_FDPASS_MAX];
@@ -362,6 +365,9 @@ struct lt_flight *lt_receipt_add(struct leat *leat, uint64_t seq);
 int lt_receipt_full(struct leat *leat);
 /* Take new completions from the page into the flights. */
 void lt_receipt_harvest(struct leat *leat);
+/* Another broker read the log back, synced it, and has sequences up to in_log:
+ * what is known to be logged is durable. */
+void lt_receipt_judge(struct leat *leat, uint64_t in_log);
 /* 1 if the first uncollected submitted message is complete. */
 int lt_receipt_ready(struct leat *leat);
 /* What to wait for: the sequences of the first uncollected message. */

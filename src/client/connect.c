@@ -209,6 +209,8 @@ lt_connect_welcome(struct leat *leat)
 	lt_wait_watch(leat, leat->client_bell);
 	if (msg.boot != leat->boot)
 		lt_inlet_forget_ids(leat);
+	if (resumed && msg.boot != leat->boot && msg.next_seq != 0)
+		lt_receipt_judge(leat, msg.next_seq - 1);
 	take_settings(leat, &msg);
 	if (resumed) {
 		for (t = leat->topic_list; t != NULL; t = t->next)
@@ -372,6 +374,7 @@ leat_connect(const struct leat_options *options, struct leat **out)
 		return LEAT_E_NOMEM;
 	}
 	ms = options->connect_timeout_ms;
+	leat->patient = ms != 0;
 	deadline = lt_wait_deadline(ms == 0 ? DEFAULT_CONNECT_MS : ms);
 	status = lt_link_up(leat, deadline);
 	if (status != LEAT_OK) {

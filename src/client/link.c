@@ -400,13 +400,17 @@ lt_link_up(struct leat *leat, uint64_t deadline)
 		if (leat->link == LT_LINK_UP)
 			return LEAT_OK;
 		if (lt_wait_expired(deadline))
-			return LEAT_E_TIMEOUT;
-		/* A first connection does not wait for what is not there. */
-		if (leat->session == 0 && leat->page == NULL &&
-		    deadline != LT_FOREVER) {
-			if (leat->refused != LEAT_OK)
+			return leat->link == LT_LINK_DOWN &&
+				       leat->connect_errno != 0
+				   ? LEAT_E_UNREACHABLE
+				   : LEAT_E_TIMEOUT;
+		/* A first connection waits for what is not there only if a
+		 * time was given. */
+		if (leat->page == NULL) {
+			if (leat->refused != LEAT_OK &&
+			    leat->refused != LEAT_E_BUSY)
 				return leat->refused;
-			if (leat->connect_errno != 0 &&
+			if (!leat->patient && leat->connect_errno != 0 &&
 			    leat->connect_errno != EAGAIN)
 				return LEAT_E_UNREACHABLE;
 		}
@@ -492,6 +496,10 @@ lt_link_call(struct leat *leat, enum lt_op op, void *request, size_t bytes,
 	}
 	if (retried_out != NULL)
 		*retried_out = retried;
+	if (status == LEAT_E_UNREACHABLE && leat->link != LT_LINK_UP)
+		return lt_connect_fail(leat, status,
+		    "broker at %s is gone: start it with: leatd --dir DIR",
+		    leat->path);
 	if (status == LEAT_E_TIMEOUT)
 		return lt_connect_fail(leat, status,
 		    "no answer from the broker at %s: see its log", leat->path);

@@ -61,6 +61,7 @@ lt_receipt_add(struct leat *leat, uint64_t seq)
 	f->store_ms = 0;
 	f->status = LEAT_OK;
 	f->harvested = 0;
+	f->durable = 0;
 	leat->in_flight++;
 	return f;
 }
@@ -114,13 +115,26 @@ lt_receipt_harvest(struct leat *leat)
 	leat->harvested = logged;
 }
 
+void
+lt_receipt_judge(struct leat *leat, uint64_t in_log)
+{
+	struct lt_flight *f;
+	uint64_t seq;
+
+	for (seq = leat->oldest; seq < leat->next_seq && seq <= in_log; seq++) {
+		f = flight_of(leat, seq);
+		if (f->seq == seq && f->harvested && f->status == LEAT_OK)
+			f->durable = 1;
+	}
+}
+
 static inline int
 complete(const struct leat *leat, const struct lt_flight *f)
 {
 	if (f->level == LEAT_ACCEPTED)
 		return 1;
 	return f->harvested &&
-	       (f->level == LEAT_LOGGED || f->status != LEAT_OK ||
+	       (f->level == LEAT_LOGGED || f->status != LEAT_OK || f->durable ||
 		   f->seq <= leat->synced);
 }
 
@@ -132,9 +146,10 @@ collect(struct leat *leat, struct lt_flight *f, struct leat_receipt *out)
 
 	if (out != NULL) {
 		out->status = status;
-		out->level = !f->harvested	      ? LEAT_ACCEPTED
-			     : f->seq <= leat->synced ? LEAT_SYNCED
-						      : LEAT_LOGGED;
+		out->level = !f->harvested ? LEAT_ACCEPTED
+			     : f->durable || f->seq <= leat->synced
+				 ? LEAT_SYNCED
+				 : LEAT_LOGGED;
 		lt_bytes_hex64(out->id, leat->session);
 		lt_bytes_hex64(out->id + 16, f->seq);
 		out->id[LEAT_ID_CHARS] = '\0';

@@ -24,11 +24,14 @@ enum lt_right {
 	LT_RIGHT_TRACE = 8
 };
 enum lt_access_who {
-	LT_ACCESS_ANY = 1,  /* every local user */
+	LT_ACCESS_ANY = 1, /* every local user */
 	LT_ACCESS_USER = 2, /* id = uid */
 	LT_ACCESS_OS_GROUP = 3 /* id = gid, supplementary groups included */
 };
-enum lt_access_what { LT_ACCESS_TOPIC = 1, LT_ACCESS_GROUP = 2 };
+enum lt_access_what {
+	LT_ACCESS_TOPIC = 1,
+	LT_ACCESS_GROUP = 2
+};
 
 /*
  * [access] in the file, any number of lines:
@@ -65,8 +68,8 @@ int lt_options_load(struct lt_options *o, const char *path,
     struct lt_ini_error *err) LT_MUST_CHECK;
 /* Relations between settings (powers of two, lane and batch large enough for
  * a message is ensured by rounding up here, segment >= a record...). */
-int lt_options_check(struct lt_options *o, struct lt_ini_error *err)
-    LT_MUST_CHECK;
+int lt_options_check(
+    struct lt_options *o, struct lt_ini_error *err) LT_MUST_CHECK;
 /* Take reloadable settings of `from` into `to`; returns how many non-reloadable
  * settings differ (they are kept), naming the first in name_out (borrowed). */
 int lt_options_reload(struct lt_options *to, const struct lt_options *from,

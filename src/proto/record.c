@@ -305,16 +305,27 @@ crc_of(const struct lt_record_view *view)
 }
 
 int
+lt_record_has_crc(const struct lt_record_view *view)
+{
+	return crc_of(view) != NULL;
+}
+
+int
 lt_record_check(const struct lt_record_view *view)
 {
 	const uint8_t *at = crc_of(view);
 	uint8_t digits[10];
 
-	if (LT_UNLIKELY(at == NULL))
+	if (LT_UNLIKELY(at == NULL)) {
+		/* Properties never end in a zero byte: the record's end was
+		 * lost, the CRC property perhaps with it. */
+		if (view->props_bytes > 0 && view->base[view->bytes - 1] == 0)
+			return LEAT_E_CORRUPT;
 		return (lt_crc32(0, view->body, view->body_bytes) & CRC_MASK) ==
 			       view->body_crc
 			   ? LEAT_OK
 			   : LEAT_E_CORRUPT;
+	}
 	put_crc(
 	    digits, lt_crc32(0, view->base, view->bytes - LT_RECORD_CRC_BYTES) &
 			CRC_MASK);

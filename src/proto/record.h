@@ -100,6 +100,8 @@ int lt_record_parse(const void *p, size_t bytes, struct lt_record_view *view)
 /* Checksum: the whole-record CRC if the record ends in a __CRC32# property,
  * else the body CRC. LEAT_OK or LEAT_E_CORRUPT. */
 int lt_record_check(const struct lt_record_view *view) LT_MUST_CHECK;
+/* 1 if the record ends in a __CRC32# property: then check is of the whole. */
+int lt_record_has_crc(const struct lt_record_view *view);
 /* Structural check of an unsealed record in the store's own copy, stricter
  * than parse: V1/V2 with IPv4, topic equal to the given one, queue below
  * write_queues, UNIQ_KEY first, CRC last, properties well formed.

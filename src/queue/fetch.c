@@ -100,8 +100,7 @@ lt_fetch_copy(struct lt_manager *m, struct lt_session *s, uint64_t at,
 	return LEAT_OK;
 }
 
-/* --- fetch
- * -------------------------------------------------------------------- */
+/* --- fetch --------------------------------------------------------------- */
 
 struct fetch {
 	struct lt_manager *m;
@@ -112,8 +111,10 @@ struct fetch {
 	uint32_t max_count;
 	uint64_t used;
 	int64_t next;
+	int64_t end; /* entries below are in the files */
 	uint32_t count;
 	uint64_t skipped;
+	int stepped; /* over something that is not there */
 	int fresh;
 };
 
@@ -151,8 +152,10 @@ take_entry(struct fetch *f, const struct lt_cq_entry *e)
 	if (status == LEAT_OK) {
 		f->used += span(e->bytes);
 		f->count++;
-	} else if (status != LEAT_E_NOTFOUND) /* not merely retained away */
-		f->skipped++;
+	} else {
+		f->stepped = 1;
+		f->skipped += status != LEAT_E_NOTFOUND; /* else retained */
+	}
 	f->next++;
 	return LEAT_OK;
 }
@@ -161,24 +164,33 @@ static int
 take_entries(struct fetch *f)
 {
 	struct lt_cq_entry entries[ENTRIES_AT_ONCE];
-	int64_t stop = f->next + ENTRIES_PER_FETCH;
+	int64_t end = f->end;
 	size_t n;
 	int status;
 
-	while (f->next < stop) {
+	if (end - f->next > ENTRIES_PER_FETCH)
+		end = f->next + ENTRIES_PER_FETCH;
+	while (f->next < end) {
+		int64_t left = end - f->next;
+
 		status = lt_cq_view_read(f->m->view, f->topic->name, f->queue,
-		    f->next, entries, ENTRIES_AT_ONCE, &n);
-		if (status == LEAT_E_NOTFOUND || (status == LEAT_OK && n == 0))
-			return LEAT_OK;
-		if (status != LEAT_OK)
+		    f->next, entries,
+		    left < ENTRIES_AT_ONCE ? (size_t)left : ENTRIES_AT_ONCE,
+		    &n);
+		if (status != LEAT_OK && status != LEAT_E_NOTFOUND)
 			return status;
-		for (size_t i = 0; i < n; i++) {
+		if (status != LEAT_OK || n == 0) { /* all gone up to the end */
+			f->stepped = 1;
+			f->skipped += (uint64_t)left;
+			f->next = end;
+		}
+		for (size_t i = 0; status == LEAT_OK && i < n; i++) {
 			status = take_entry(f, &entries[i]);
 			if (status == LEAT_E_LIMIT)
 				return LEAT_OK;
-			if (status != LEAT_OK)
-				return f->count > 0 ? LEAT_OK : status;
 		}
+		if (status != LEAT_OK && status != LEAT_E_NOTFOUND)
+			return f->count > 0 ? LEAT_OK : status;
 	}
 	return LEAT_OK;
 }
@@ -234,55 +246,69 @@ sync_first(struct lt_job *job, const struct lt_topic *t)
 	lt_storelink_sync(job->m, t->id, req->queue, t->name, job);
 }
 
-void
-lt_fetch_on_fetch(struct lt_job *job)
+/* The store has to be asked first: the files may not have what is wanted. */
+static int
+wants_sync(const struct lt_job *job, const struct lt_qref *q)
+{
+	const struct lt_wire_fetch *req = (const void *)job->request;
+
+	if (job->step == SYNCED || req->offset < q->synced)
+		return 0;
+	return q->state != LT_RING_READY || req->offset < lt_ringset_max(q);
+}
+
+static void
+run_fetch(struct lt_job *job, const struct lt_topic *t, struct lt_qref *q)
 {
 	const struct lt_wire_fetch *req = (const void *)job->request;
 	struct lt_manager *m = job->m;
-	struct fetch f = {
-	    .m = m, .s = lt_job_session(job), .queue = req->queue};
+	struct fetch f = {.m = m,
+	    .s = lt_job_session(job),
+	    .topic = t,
+	    .queue = req->queue,
+	    .max_bytes = LT_FETCH_BYTES,
+	    .max_count = UINT32_MAX,
+	    .end = q->synced};
+	int64_t min = lt_ringset_min(m, q, t);
+	int status;
+
+	if (req->max_bytes > 0 && req->max_bytes < f.max_bytes)
+		f.max_bytes = req->max_bytes;
+	if (req->max_count > 0)
+		f.max_count = req->max_count;
+	f.next = req->offset < min ? min : req->offset;
+	status = take_entries(&f);
+	if (f.stepped && !lt_storelink_alive(m)) {
+		lt_job_restart(job);
+		return;
+	}
+	if (status != LEAT_OK)
+		lt_job_done(job, status);
+	else
+		reply_fetched(job, &f, min, lt_ringset_max(q));
+}
+
+void
+lt_fetch_on_fetch(struct lt_job *job)
+{
 	struct lt_topic *t = NULL;
 	struct lt_qref *q = NULL;
-	int64_t min, max;
 	int status = check_fetch(job, &t);
 
 	if (status == LEAT_OK) {
-		q = lt_ringset_get(m, t->id, req->queue);
+		q = lt_ringset_get(job->m, t->id,
+		    ((const struct lt_wire_fetch *)job->request)->queue);
 		status = q == NULL ? LEAT_E_NOMEM : LEAT_OK;
 	}
-	if (status != LEAT_OK) {
+	if (status != LEAT_OK)
 		lt_job_done(job, status);
-		return;
-	}
-	max = lt_ringset_max(q);
-	if (job->step == START && max == 0 && q->state != LT_RING_READY) {
-		sync_first(job, t); /* nothing is known of this queue */
-		return;
-	}
-	min = lt_ringset_min(m, q, t, max);
-	f.topic = t;
-	f.next = req->offset < min ? min : req->offset;
-	f.max_bytes = req->max_bytes == 0 || req->max_bytes > LT_FETCH_BYTES
-			  ? LT_FETCH_BYTES
-			  : req->max_bytes;
-	f.max_count = req->max_count == 0 ? UINT32_MAX : req->max_count;
-	int64_t from = f.next;
-	status = take_entries(&f);
-	if (status != LEAT_OK) {
-		lt_job_done(job, status);
-		return;
-	}
-	/* Nothing in the files: there may be more in the store's buffers. */
-	if (f.next == from && job->step == START &&
-	    (q->state != LT_RING_READY || from < max)) {
+	else if (wants_sync(job, q))
 		sync_first(job, t);
-		return;
-	}
-	reply_fetched(job, &f, min, max);
+	else
+		run_fetch(job, t, q);
 }
 
-/* --- range, status
- * ---------------------------------------------------------------- */
+/* --- range, status ------------------------------------------------------- */
 
 void
 lt_fetch_on_range(struct lt_job *job)
@@ -318,7 +344,9 @@ lt_fetch_on_range(struct lt_job *job)
 	}
 	memset(&r, 0, sizeof(r));
 	r.max_offset = job->max;
-	r.min_offset = lt_ringset_min(m, q, t, job->max);
+	r.min_offset = lt_ringset_min(m, q, t);
+	if (r.min_offset > r.max_offset)
+		r.min_offset = r.max_offset;
 	lt_job_reply(job, &r, sizeof(r), 0, NULL, 0);
 }
 

@@ -100,8 +100,7 @@ lt_group_fini(struct lt_manager *m)
 	lt_hash_fini(&m->subs);
 }
 
-/* --- groups and their progress -----------------------------------------------
- */
+/* --- groups and their progress ------------------------------------------- */
 
 struct lt_group *
 lt_group_find(struct lt_manager *m, const char *name)
@@ -254,8 +253,7 @@ lt_group_drop_topic(struct lt_manager *m, uint32_t topic)
 	lt_state_flush(m);
 }
 
-/* --- tables ------------------------------------------------------------------
- */
+/* --- tables -------------------------------------------------------------- */
 
 static void
 keep_table(struct lt_manager *m, struct lt_claims *c)
@@ -463,8 +461,7 @@ lt_group_move(struct lt_manager *m, struct lt_progress *p, int64_t offset)
 	lt_group_claims_free(m, c, 0);
 }
 
-/* --- from the queue manager before us
- * ------------------------------------------ */
+/* --- from the queue manager before us ------------------------------------ */
 
 void
 lt_group_kept(struct lt_manager *m, uint64_t id, const uint8_t *blob,

@@ -58,8 +58,7 @@ send_groups(
 	lt_job_reply(job, r, sizeof(r->w), n * sizeof(r->entry[0]), NULL, 0);
 }
 
-/* --- list
- * ------------------------------------------------------------------------ */
+/* --- list ---------------------------------------------------------------- */
 
 static int
 is_listed(struct lt_job *job, const struct lt_progress *p, const char *group)
@@ -129,8 +128,7 @@ lt_groupops_on_list(struct lt_job *job)
 	send_groups(job, &r, n, cursor);
 }
 
-/* --- seek
- * ------------------------------------------------------------------------ */
+/* --- seek ---------------------------------------------------------------- */
 
 struct target {
 	uint32_t queue;
@@ -223,7 +221,8 @@ check_seek(struct lt_job *job, struct lt_group **g, struct lt_topic **t)
 	return LEAT_OK;
 }
 
-static void
+/* LEAT_OK, or AGAIN: what was read is not to be believed. */
+static int
 compute_targets(
     struct lt_job *job, const struct lt_topic *t, struct targets *ts)
 {
@@ -232,12 +231,13 @@ compute_targets(
 
 	for (size_t i = 0; i < ts->n; i++) {
 		struct lt_qref *q = lt_ringset_get(m, t->id, ts->at[i].queue);
-		int64_t max = q == NULL ? 0 : q->max;
-		int64_t min = q == NULL ? 0 : lt_ringset_min(m, q, t, max);
+		int64_t max = q == NULL ? 0 : q->synced;
+		int64_t min = q == NULL ? 0 : lt_ringset_min(m, q, t);
 
 		ts->at[i].offset = lt_position_of(m, t, ts->at[i].queue,
 		    req->from, req->value, min, max, LEAT_FROM_BEGIN);
 	}
+	return lt_storelink_alive(m) ? LEAT_OK : LEAT_E_AGAIN;
 }
 
 static void
@@ -346,7 +346,10 @@ lt_groupops_on_seek(struct lt_job *job)
 			return;
 	}
 	if (job->step == SYNCED) {
-		compute_targets(job, t, ts);
+		if (compute_targets(job, t, ts) != LEAT_OK) {
+			lt_job_restart(job);
+			return;
+		}
 		if (req->apply && ts->n > 0) {
 			log_targets(job, t, ts);
 			return;
@@ -356,8 +359,7 @@ lt_groupops_on_seek(struct lt_job *job)
 	reply_targets(job, g, t, ts);
 }
 
-/* --- delete
- * ------------------------------------------------------------------------ */
+/* --- delete -------------------------------------------------------------- */
 
 static void
 log_deletion(struct lt_job *job, const struct lt_group *g)

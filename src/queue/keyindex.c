@@ -1,22 +1,16 @@
 /*
  * keyindex.c - RocketMQ's index files, written from the log when asked.
  *
- *   at 0, 8  store time of first and last record, ms    16, 24  their log offsets
- *     32     slots in use    36  entry count, from 1 (entry 0 is never used)
- *     40     5,000,000 slots of 4 bytes: newest entry, 0 or > count: none
- *   20000040 20,000,000 entries of 20 bytes: hash i32, log offset i64, seconds
+ *   at 0, 8  store time of first and last record, ms
+ *    16, 24  their log offsets
+ *        32  slots in use
+ *        36  entry count, from 1 (entry 0 is never used)
+ *        40  5,000,000 slots of 4 bytes: newest entry; 0 or > count: none
+ *  20000040  20,000,000 entries of 20 bytes: hash i32, log offset i64, seconds
  *            since the file's first record i32, the slot's entry before i32
  *
- * All big-endian; a sparse file of 420,000,040 bytes, mapped. Pages are
- * allocated before they are written to through the mapping, so that a full
- * disk is a status here and not a signal.
- *
- * Unclean stops. DIR/store/index.checkpoint holds, for a moment when all files
- * were on the disk, how far the log was indexed, the newest file and its
- * header; and whether anything was written since. If so, newer files go and
- * the newest one of the checkpoint is brought back: its entries below the
- * recorded count are as they were (entries are never changed), the slots and
- * links are made again from them.
+ * All big-endian; 420,000,040 bytes, sparse. keyfile.c makes, maps and, after
+ * an unclean stop, mends them.
  *
  * A record may be entered twice (retried after an error, or a log that ended
  * earlier than the index after a power cut): answers name it once, and
@@ -25,378 +19,26 @@
  */
 #include "config.h"
 #include "queue/keyindex.h"
+#include "queue/keyfile.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
-#include "base/crc32.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
-#include "proto/limits.h"
 #include "proto/name.h"
 #include "proto/record.h"
 #include "store/reader.h"
 
-#define DIRECTORY "index"
-#define CHECKPOINT "index.checkpoint"
-#define HEAD_BYTES 40
-#define SLOTS 5000000u
-#define ENTRIES 20000000u
-#define ENTRY_BYTES 20
-#define ENTRIES_AT (HEAD_BYTES + (uint64_t)SLOTS * 4)
-#define FILE_BYTES (ENTRIES_AT + (uint64_t)ENTRIES * ENTRY_BYTES)
-#define PAGE 4096u
-#define SLOT_PAGES (ENTRIES_AT / PAGE + 1)
-#define RESERVE_STEP (1u << 20)
 #define CHECKPOINT_ENTRIES 1000000u
-#define MARK_MAGIC 0x4c544b49u
-#define MARK_BYTES 80
 #define ROLLBACK_FLAGS 0xCu /* sysFlag of a rolled back transaction */
 
-_Static_assert(FILE_BYTES == 420000040, "RocketMQ's size");
-
-uint32_t lt_keyindex_file_entries = ENTRIES - 1;
-
-struct file {
-	uint64_t name; /* its digits as a number */
-	uint8_t *map;  /* NULL: not mapped */
-	int fd;	       /* -1: not open */
-	int writable;
-};
-
-struct lt_keyindex {
-	int store_dir;
-	int dir; /* -1: not there yet */
-	int loaded;
-	int first_step; /* the log may be shorter than the index */
-	int marked;	/* the checkpoint says that we are writing */
-	int failed;
-	uint64_t end;
-	struct file *files; /* oldest first; the last one is written to */
-	size_t count;
-	size_t capacity;
-	uint32_t since_mark; /* entries since the last checkpoint */
-	uint64_t reserved;   /* entry bytes of the last file have blocks */
-	uint8_t slot_pages[(SLOT_PAGES + 7) / 8]; /* those that have a block */
-	char text[LT_NAME_FIELD + 1 + LT_PROPERTIES_MAX];
-};
-
-/* --- files ----------------------------------------------------------------------- */
-
-static void
-file_name(char out[32], uint64_t name)
-{
-	snprintf(out, 32, "%017" PRIu64, name);
-}
-
-static void
-release(struct file *f)
-{
-	if (f->map != NULL)
-		munmap(f->map, FILE_BYTES);
-	if (f->fd >= 0)
-		lt_sys.close(f->fd);
-	f->map = NULL;
-	f->fd = -1;
-}
-
-static int
-map_file(struct lt_keyindex *ix, struct file *f, int writable)
-{
-	char name[32];
-	struct stat st;
-
-	if (f->map != NULL && f->writable >= writable)
-		return LEAT_OK;
-	release(f);
-	file_name(name, f->name);
-	f->fd = lt_sys.openat(
-	    ix->dir, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
-	if (f->fd < 0)
-		return lt_sys_status(errno);
-	if (lt_sys.fstat(f->fd, &st) != 0)
-		return lt_sys_status(errno);
-	if ((uint64_t)st.st_size != FILE_BYTES)
-		return LEAT_E_CORRUPT;
-	void *p = lt_sys.mmap(NULL, FILE_BYTES,
-	    PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, f->fd, 0);
-	if (p == MAP_FAILED)
-		return lt_sys_status(errno);
-	f->map = p;
-	f->writable = writable;
-	return LEAT_OK;
-}
-
-static void
-delete_file(struct lt_keyindex *ix, size_t i)
-{
-	char name[32];
-
-	file_name(name, ix->files[i].name);
-	release(&ix->files[i]);
-	lt_sys.unlinkat(ix->dir, name, 0);
-	ix->count--;
-	memmove(&ix->files[i], &ix->files[i + 1],
-	    (ix->count - i) * sizeof ix->files[0]);
-}
-
-static int
-add_file(struct lt_keyindex *ix, uint64_t name)
-{
-	int rc = lt_mem_grow((void **)&ix->files, &ix->capacity, ix->count,
-	    sizeof *ix->files);
-	if (rc != LEAT_OK)
-		return rc;
-	size_t i = ix->count++;
-	for (; i > 0 && ix->files[i - 1].name > name; i--)
-		ix->files[i] = ix->files[i - 1];
-	ix->files[i] = (struct file){.name = name, .fd = -1};
-	return LEAT_OK;
-}
-
-static int
-list_files(struct lt_keyindex *ix)
-{
-	int rc = LEAT_OK;
-	int fd = lt_sys.openat(
-	    ix->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return lt_sys_status(errno);
-	DIR *d = fdopendir(fd);
-	if (d == NULL) {
-		lt_sys.close(fd);
-		return LEAT_E_NOMEM;
-	}
-	for (struct dirent *e; rc == LEAT_OK && (e = readdir(d)) != NULL;)
-		if (strlen(e->d_name) == 17 &&
-		    strspn(e->d_name, "0123456789") == 17)
-			rc = add_file(ix, strtoull(e->d_name, NULL, 10));
-	closedir(d);
-	return rc;
-}
-
-static int
-allocate(struct file *f, uint64_t from, uint64_t bytes)
-{
-	if (lt_sys.fallocate(f->fd, 0, (off_t)from, (off_t)bytes) == 0 ||
-	    errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
-		return LEAT_OK;
-	return lt_sys_status(errno);
-}
-
-/* Have blocks for a slot of the last file, and for an entry. */
-static int
-reserve_slot(struct lt_keyindex *ix, struct file *f, uint64_t at)
-{
-	uint64_t page = at / PAGE;
-	uint8_t bit = (uint8_t)(1u << page % 8);
-
-	if (ix->slot_pages[page / 8] & bit)
-		return LEAT_OK;
-	int rc = allocate(f, page * PAGE, PAGE);
-	if (rc == LEAT_OK)
-		ix->slot_pages[page / 8] |= bit;
-	return rc;
-}
-
-static int
-reserve_entry(struct lt_keyindex *ix, struct file *f, uint64_t at)
-{
-	if (at + ENTRY_BYTES <= ix->reserved)
-		return LEAT_OK;
-	uint64_t from = at / PAGE * PAGE;
-	uint64_t to = from + RESERVE_STEP;
-	if (to > FILE_BYTES)
-		to = FILE_BYTES;
-	int rc = allocate(f, from, to - from);
-	if (rc == LEAT_OK)
-		ix->reserved = to;
-	return rc;
-}
-
-static void
-forget_reserved(struct lt_keyindex *ix)
-{
-	ix->reserved = 0;
-	memset(ix->slot_pages, 0, sizeof ix->slot_pages);
-}
-
-/* --- checkpoint -------------------------------------------------------------------- */
-
-struct mark {
-	int clean;
-	int sealed; /* the newest file is full: nothing of it changes */
-	uint64_t end;
-	uint64_t file; /* 0: no file */
-	uint8_t head[HEAD_BYTES];
-};
-
-/* Write what is true now: all files are on the disk up to their counts. */
-static int
-write_mark(struct lt_keyindex *ix, int clean, int sealed)
-{
-	uint8_t p[MARK_BYTES] = {0};
-
-	lt_bytes_put32(p, MARK_MAGIC);
-	lt_bytes_put32(p + 4, 1);
-	lt_bytes_put32(p + 8, (uint32_t)clean);
-	lt_bytes_put32(p + 12, (uint32_t)sealed);
-	lt_bytes_put64(p + 16, ix->end);
-	if (ix->count > 0) {
-		struct file *f = &ix->files[ix->count - 1];
-		int rc = map_file(ix, f, 0);
-		if (rc != LEAT_OK)
-			return rc;
-		lt_bytes_put64(p + 24, f->name);
-		memcpy(p + 32, f->map, HEAD_BYTES);
-	}
-	lt_bytes_put32(p + MARK_BYTES - 4, lt_crc32(0, p, MARK_BYTES - 4));
-	return lt_sys_replace_file(ix->store_dir, CHECKPOINT, p, MARK_BYTES);
-}
-
-static int
-read_mark(struct lt_keyindex *ix, struct mark *out)
-{
-	uint8_t p[MARK_BYTES];
-	int fd = lt_sys.openat(
-	    ix->store_dir, CHECKPOINT, O_RDONLY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return LEAT_E_NOTFOUND;
-	int rc = lt_sys_read_full(fd, p, sizeof p, 0);
-	lt_sys.close(fd);
-	if (rc != LEAT_OK || lt_bytes_get32(p) != MARK_MAGIC ||
-	    lt_bytes_get32(p + 4) != 1 ||
-	    lt_bytes_get32(p + MARK_BYTES - 4) !=
-		lt_crc32(0, p, MARK_BYTES - 4))
-		return LEAT_E_CORRUPT;
-	out->clean = lt_bytes_get32(p + 8) != 0;
-	out->sealed = lt_bytes_get32(p + 12) != 0;
-	out->end = lt_bytes_get64(p + 16);
-	out->file = lt_bytes_get64(p + 24);
-	memcpy(out->head, p + 32, HEAD_BYTES);
-	return LEAT_OK;
-}
-
-static int
-checkpoint(struct lt_keyindex *ix, int clean, int sealed)
-{
-	if (ix->count > 0 && ix->files[ix->count - 1].writable) {
-		struct file *f = &ix->files[ix->count - 1];
-		if (lt_sys.fdatasync(f->fd) != 0 ||
-		    lt_sys.fsync(ix->dir) != 0) {
-			lt_log_error("index.sync", "errno=%d", errno);
-			ix->failed = 1; /* what the disk has is not known */
-			return LEAT_E_IO;
-		}
-	}
-	int rc = write_mark(ix, clean, sealed);
-	if (rc == LEAT_OK) {
-		ix->since_mark = 0;
-		ix->marked = !clean;
-	}
-	return rc;
-}
-
-/* Make slots and links of entries [1, count) again. */
-static int
-bring_back(struct lt_keyindex *ix, struct file *f, const uint8_t *head)
-{
-	uint32_t count = lt_bytes_get32(head + 36);
-	uint32_t used = 0;
-	int rc = map_file(ix, f, 1);
-
-	if (rc != LEAT_OK)
-		return rc;
-	if (count < 1 || count > ENTRIES)
-		return LEAT_E_CORRUPT;
-	forget_reserved(ix);
-	if (lt_sys.fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		HEAD_BYTES, ENTRIES_AT - HEAD_BYTES) != 0) {
-		rc = allocate(f, 0, ENTRIES_AT);
-		if (rc != LEAT_OK)
-			return rc;
-		memset(f->map + HEAD_BYTES, 0, ENTRIES_AT - HEAD_BYTES);
-	}
-	for (uint32_t i = 1; i < count; i++) {
-		uint8_t *e = f->map + ENTRIES_AT + (uint64_t)i * ENTRY_BYTES;
-		uint64_t at = HEAD_BYTES +
-			      (uint64_t)(lt_bytes_get32(e) % SLOTS) * 4;
-		rc = reserve_slot(ix, f, at);
-		if (rc != LEAT_OK)
-			return rc;
-		uint32_t before = lt_bytes_get32(f->map + at);
-		used += before == 0;
-		lt_bytes_put32(e + 16, before);
-		lt_bytes_put32(f->map + at, i);
-	}
-	memcpy(f->map, head, HEAD_BYTES);
-	lt_bytes_put32(f->map + 32, used);
-	return LEAT_OK;
-}
-
-static void
-start_anew(struct lt_keyindex *ix)
-{
-	while (ix->count > 0)
-		delete_file(ix, ix->count - 1);
-	ix->end = 0;
-}
-
-/* What is there, as far as it can be trusted. */
-static int
-load(struct lt_keyindex *ix)
-{
-	struct mark mark = {0};
-
-	if (ix->loaded)
-		return LEAT_OK;
-	if (ix->dir < 0)
-		ix->dir = lt_sys.openat(ix->store_dir, DIRECTORY,
-		    O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (ix->dir < 0 && errno != ENOENT)
-		return lt_sys_status(errno);
-	int rc = LEAT_OK;
-	ix->count = 0;
-	ix->end = 0;
-	if (ix->dir >= 0)
-		rc = list_files(ix);
-	if (rc != LEAT_OK)
-		return rc;
-	if (read_mark(ix, &mark) != LEAT_OK)
-		start_anew(ix);
-	while (ix->count > 0 && ix->files[ix->count - 1].name > mark.file)
-		delete_file(ix, ix->count - 1);
-	if (ix->count > 0 && ix->files[ix->count - 1].name == mark.file) {
-		struct file *f = &ix->files[ix->count - 1];
-		rc = mark.clean || mark.sealed ? map_file(ix, f, 0)
-					       : bring_back(ix, f, mark.head);
-		ix->end = mark.end;
-	} else if (mark.file == 0)
-		ix->end = mark.end; /* nothing had a key so far */
-	else
-		rc = LEAT_E_CORRUPT; /* its newest file is missing */
-	if (rc == LEAT_E_CORRUPT || rc == LEAT_E_NOTFOUND) {
-		start_anew(ix);
-		rc = LEAT_OK;
-	}
-	ix->loaded = rc == LEAT_OK;
-	ix->first_step = 1;
-	return rc;
-}
+uint32_t lt_keyindex_file_entries = LT_KEYFILE_ENTRIES - 1;
 
 int
 lt_keyindex_open(int store_dir, struct lt_keyindex **out)
@@ -416,10 +58,11 @@ lt_keyindex_close(struct lt_keyindex *ix)
 {
 	if (ix == NULL)
 		return;
-	if (ix->marked && !ix->failed && checkpoint(ix, 1, 0) != LEAT_OK)
+	if (ix->marked && !ix->failed &&
+	    lt_keyfile_checkpoint(ix, 1, 0) != LEAT_OK)
 		lt_log_warn("index.checkpoint", "errno=%d", errno);
 	for (size_t i = 0; i < ix->count; i++)
-		release(&ix->files[i]);
+		lt_keyfile_release(&ix->files[i]);
 	if (ix->dir >= 0)
 		lt_sys.close(ix->dir);
 	lt_mem_free(ix->files);
@@ -432,98 +75,31 @@ lt_keyindex_end(const struct lt_keyindex *ix)
 	return ix->end;
 }
 
-/* --- writing --------------------------------------------------------------------------- */
-
-/* Local time as digits, later than any file there is. */
-static uint64_t
-new_name(const struct lt_keyindex *ix)
-{
-	int64_t ms = lt_clock_wall_ms();
-	time_t s = (time_t)(ms / 1000);
-	struct tm tm;
-	char digits[96];
-
-	localtime_r(&s, &tm);
-	snprintf(digits, sizeof digits, "%04d%02d%02d%02d%02d%02d%03d",
-	    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-	    tm.tm_min, tm.tm_sec, (int)(ms % 1000));
-	uint64_t name = strtoull(digits, NULL, 10);
-	uint64_t last = ix->count > 0 ? ix->files[ix->count - 1].name : 0;
-	return name > last ? name : last + 1;
-}
-
-static int
-create_file(struct lt_keyindex *ix)
-{
-	char name[32];
-	uint64_t number = new_name(ix);
-	struct file *before = ix->count > 0 ? &ix->files[ix->count - 1] : NULL;
-	uint8_t head[HEAD_BYTES] = {0};
-
-	int rc = before == NULL ? LEAT_OK : map_file(ix, before, 0);
-	if (rc != LEAT_OK)
-		return rc;
-	if (before != NULL) {
-		memcpy(head + 8, before->map + 8, 8);
-		memcpy(head + 24, before->map + 24, 8);
-	}
-	lt_bytes_put32(head + 36, 1);
-	file_name(name, number);
-	int fd = lt_sys.openat(
-	    ix->dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-	if (fd < 0)
-		return lt_sys_status(errno);
-	rc = lt_sys.ftruncate(fd, (off_t)FILE_BYTES) == 0
-		 ? lt_sys_write_full(fd, head, sizeof head, 0)
-		 : lt_sys_status(errno);
-	lt_sys.close(fd);
-	if (rc == LEAT_OK)
-		rc = add_file(ix, number);
-	if (rc != LEAT_OK) {
-		lt_sys.unlinkat(ix->dir, name, 0);
-		return rc;
-	}
-	forget_reserved(ix);
-	rc = map_file(ix, &ix->files[ix->count - 1], 1);
-	if (rc != LEAT_OK)
-		delete_file(ix, ix->count - 1);
-	return rc;
-}
+/* --- writing ----------------------------------------------------------- */
 
 /* A file with room for an entry, mapped for writing; the checkpoint says that
  * we write. */
 static int
-open_last(struct lt_keyindex *ix, struct file **out)
+open_last(struct lt_keyindex *ix, struct lt_keyfile **out)
 {
 	int rc = LEAT_OK;
 
 	if (!ix->marked) {
-		if (ix->dir < 0) {
-			rc = lt_sys_mkdirs(ix->store_dir, DIRECTORY);
-			if (rc != LEAT_OK)
-				return rc;
-			ix->dir = lt_sys.openat(ix->store_dir, DIRECTORY,
-			    O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-			if (ix->dir < 0)
-				return lt_sys_status(errno);
-		}
-		rc = write_mark(ix, 0, 0);
-		ix->marked = rc == LEAT_OK;
+		rc = lt_keyfile_begin(ix);
 	}
 	if (rc == LEAT_OK && ix->count > 0) {
 		int was = ix->files[ix->count - 1].writable;
 		*out = &ix->files[ix->count - 1];
-		rc = map_file(ix, *out, 1);
+		rc = lt_keyfile_map(ix, *out, 1);
 		if (rc == LEAT_OK && !was)
-			forget_reserved(ix);
-		if (rc != LEAT_OK ||
-		    lt_bytes_get32((*out)->map + 36) <=
-			lt_keyindex_file_entries)
+			lt_keyfile_forget_reserved(ix);
+		if (rc != LEAT_OK || lt_bytes_get32((*out)->map + 36) <=
+					 lt_keyindex_file_entries)
 			return rc;
-		rc = checkpoint(ix, 0, 1);
+		rc = lt_keyfile_checkpoint(ix, 0, 1);
 	}
 	if (rc == LEAT_OK)
-		rc = create_file(ix);
+		rc = lt_keyfile_create(ix);
 	if (rc == LEAT_OK)
 		*out = &ix->files[ix->count - 1];
 	return rc;
@@ -549,20 +125,22 @@ static int
 put(struct lt_keyindex *ix, uint32_t hash, uint64_t log_offset,
     int64_t store_ms)
 {
-	struct file *f = NULL;
+	struct lt_keyfile *f = NULL;
 	int rc = open_last(ix, &f);
 
 	if (rc != LEAT_OK)
 		return rc;
 	uint8_t *p = f->map;
 	uint32_t count = lt_bytes_get32(p + 36);
-	uint64_t slot = HEAD_BYTES + (uint64_t)(hash % SLOTS) * 4;
-	uint64_t entry = ENTRIES_AT + (uint64_t)count * ENTRY_BYTES;
-	rc = reserve_slot(ix, f, slot);
+	uint64_t slot =
+	    LT_KEYFILE_HEAD + (uint64_t)(hash % LT_KEYFILE_SLOTS) * 4;
+	uint64_t entry =
+	    LT_KEYFILE_ENTRIES_AT + (uint64_t)count * LT_KEYFILE_ENTRY;
+	rc = lt_keyfile_reserve_slot(ix, f, slot);
 	if (rc == LEAT_OK)
-		rc = reserve_slot(ix, f, 0);
+		rc = lt_keyfile_reserve_slot(ix, f, 0);
 	if (rc == LEAT_OK)
-		rc = reserve_entry(ix, f, entry);
+		rc = lt_keyfile_reserve_entry(ix, f, entry);
 	if (rc != LEAT_OK)
 		return rc;
 	uint32_t before = lt_bytes_get32(p + slot);
@@ -592,8 +170,8 @@ put(struct lt_keyindex *ix, uint32_t hash, uint64_t log_offset,
 }
 
 static int
-put_key(struct lt_keyindex *ix, const struct lt_record_view *v,
-    const char *key, size_t bytes)
+put_key(struct lt_keyindex *ix, const struct lt_record_view *v, const char *key,
+    size_t bytes)
 {
 	uint32_t hash = hash_of(ix, v->topic, v->topic_bytes, key, bytes);
 
@@ -634,7 +212,7 @@ lt_keyindex_step(struct lt_keyindex *ix, struct lt_reader *reader,
 {
 	struct lt_record_view v;
 	uint64_t damaged;
-	int rc = ix->failed ? LEAT_E_IO : load(ix);
+	int rc = ix->failed ? LEAT_E_IO : lt_keyfile_load(ix);
 
 	if (rc != LEAT_OK)
 		return rc;
@@ -664,14 +242,14 @@ lt_keyindex_step(struct lt_keyindex *ix, struct lt_reader *reader,
 			return rc;
 		ix->end = (uint64_t)v.log_offset + v.bytes;
 		if (ix->since_mark >= CHECKPOINT_ENTRIES)
-			rc = checkpoint(ix, 0, 0);
+			rc = lt_keyfile_checkpoint(ix, 0, 0);
 		if (rc != LEAT_OK)
 			return rc;
 	}
 	return LEAT_OK;
 }
 
-/* --- asking ---------------------------------------------------------------------------- */
+/* --- asking ------------------------------------------------------------ */
 
 struct question {
 	uint32_t hash;
@@ -699,12 +277,14 @@ ask_file(const uint8_t *p, struct question *q)
 	int64_t end = (int64_t)lt_bytes_get64(p + 8);
 	uint32_t count = lt_bytes_get32(p + 36);
 
-	if (count > ENTRIES || begin > q->end_ms || end + 999 < q->begin_ms)
+	if (count > LT_KEYFILE_ENTRIES || begin > q->end_ms ||
+	    end + 999 < q->begin_ms)
 		return;
-	uint32_t i =
-	    lt_bytes_get32(p + HEAD_BYTES + (uint64_t)(q->hash % SLOTS) * 4);
+	uint32_t i = lt_bytes_get32(
+	    p + LT_KEYFILE_HEAD + (uint64_t)(q->hash % LT_KEYFILE_SLOTS) * 4);
 	while (i > 0 && i < count && q->count < q->max) {
-		const uint8_t *e = p + ENTRIES_AT + (uint64_t)i * ENTRY_BYTES;
+		const uint8_t *e =
+		    p + LT_KEYFILE_ENTRIES_AT + (uint64_t)i * LT_KEYFILE_ENTRY;
 		int64_t ms =
 		    begin + (int64_t)(int32_t)lt_bytes_get32(e + 12) * 1000;
 		uint32_t before = lt_bytes_get32(e + 16);
@@ -722,7 +302,7 @@ static int
 ask(struct lt_keyindex *ix, struct question *q)
 {
 	for (size_t i = ix->count; i-- > 0 && q->count < q->max;) {
-		int rc = map_file(ix, &ix->files[i], 0);
+		int rc = lt_keyfile_map(ix, &ix->files[i], 0);
 		if (rc == LEAT_E_CORRUPT || rc == LEAT_E_NOTFOUND)
 			continue; /* deleted under us: it knew nothing */
 		if (rc != LEAT_OK)
@@ -755,7 +335,7 @@ lt_keyindex_find(struct lt_keyindex *ix, const char *topic, size_t topic_bytes,
 	};
 
 	*count_out = 0;
-	int rc = load(ix);
+	int rc = lt_keyfile_load(ix);
 	if (rc == LEAT_OK && q.hash != UINT32_MAX)
 		rc = ask(ix, &q);
 	if (rc != LEAT_OK)
@@ -777,7 +357,7 @@ lt_keyindex_find_by_id(struct lt_keyindex *ix, const char *id, size_t id_bytes,
 	const char *topic;
 
 	*count_out = 0;
-	int rc = load(ix);
+	int rc = lt_keyfile_load(ix);
 	if (id_bytes > sizeof upper)
 		return rc;
 	for (size_t i = 0; i < id_bytes; i++)
@@ -801,12 +381,12 @@ lt_keyindex_trim(struct lt_keyindex *ix, uint64_t log_min)
 	if (!ix->loaded)
 		return LEAT_OK; /* not asked for: nothing is read for this */
 	while (ix->count > 1) {
-		int rc = map_file(ix, &ix->files[0], 0);
+		int rc = lt_keyfile_map(ix, &ix->files[0], 0);
 		if (rc != LEAT_OK)
 			return rc;
 		if (lt_bytes_get64(ix->files[0].map + 24) >= log_min)
 			break;
-		delete_file(ix, 0);
+		lt_keyfile_delete(ix, 0);
 	}
 	return LEAT_OK;
 }

@@ -27,8 +27,9 @@ void lt_keyindex_close(struct lt_keyindex *ix);
 uint64_t lt_keyindex_end(const struct lt_keyindex *ix);
 /* Index the next part of the log, about budget_bytes of it, at most up to
  * log_end (a record's end). The first call reads what is there: files not
- * finished by a clean close go back to the last checkpoint. LEAT_OK: log_end is reached; AGAIN: call again;
- * NOSPACE, NOMEM, IO: nothing is lost, call again later. */
+ * finished by a clean close go back to the last checkpoint. LEAT_OK: log_end is
+ * reached; AGAIN: call again; NOSPACE, NOMEM, IO: nothing is lost, call again
+ * later. */
 int lt_keyindex_step(struct lt_keyindex *ix, struct lt_reader *reader,
     uint64_t budget_bytes, uint64_t log_end) LT_MUST_CHECK;
 /* The newest `max` records of `topic` that may carry `key` (a UNIQ_KEY or one
@@ -36,8 +37,8 @@ int lt_keyindex_step(struct lt_keyindex *ix, struct lt_reader *reader,
  * *count_out may be 0. */
 int lt_keyindex_find(struct lt_keyindex *ix, const char *topic,
     size_t topic_bytes, const char *key, size_t key_bytes, int64_t begin_ms,
-    int64_t end_ms, uint64_t *log_offsets, size_t max, size_t *count_out)
-    LT_MUST_CHECK;
+    int64_t end_ms, uint64_t *log_offsets, size_t max,
+    size_t *count_out) LT_MUST_CHECK;
 /* The same for an id in whatever topic: next_topic gives one name after the
  * other (NUL-terminated, lent until the next call), then NULL. */
 int lt_keyindex_find_by_id(struct lt_keyindex *ix, const char *id,

@@ -135,7 +135,7 @@ skip_retained(struct lt_manager *m, struct lt_claims *c)
 	max = lt_ringset_max(q);
 	if (p->offset >= max)
 		return 0;
-	min = lt_ringset_min(m, q, t, max);
+	min = lt_ringset_min(m, q, t);
 	if (min <= p->offset)
 		return 0;
 	lt_log_warn("group-lost-messages",

@@ -72,8 +72,7 @@ lt_query_step(struct lt_manager *m)
 	return !TAILQ_EMPTY(&m->index_waiting);
 }
 
-/* --- comparing
- * ------------------------------------------------------------------ */
+/* --- comparing ----------------------------------------------------------- */
 
 static int
 has_word(const char *words, size_t bytes, const char *key, size_t key_bytes)
@@ -223,8 +222,7 @@ search_index(struct lt_job *job, uint32_t max, struct found *found)
 	return status;
 }
 
-/* --- the request
- * ------------------------------------------------------------------- */
+/* --- the request --------------------------------------------------------- */
 
 static void
 reply_found(struct lt_job *job, struct found *found)

@@ -74,8 +74,7 @@ lt_manager_log_min(struct lt_manager *m)
 	return shown > seen ? shown : seen;
 }
 
-/* --- the phases of a start
- * ------------------------------------------------------ */
+/* --- the phases of a start ----------------------------------------------- */
 
 static void
 open_gate(struct lt_manager *m)
@@ -104,7 +103,7 @@ begin_attach(struct lt_manager *m)
 	if (lt_topic_settle(m) != LEAT_OK)
 		lt_manager_fatal("out of memory");
 	lt_topic_announce_all(m);
-	lt_session_attach_all(m);
+	lt_attach_all(m);
 	watch_again(m);
 	open_gate(m);
 	lt_topic_log_seen(m);
@@ -126,6 +125,9 @@ load(struct lt_manager *m)
 		    leat_status_text(status));
 		lt_manager_fatal("state of topics and groups is not readable");
 	}
+	/* A successor of the store may have been rebuilding what was read. */
+	if (!lt_storelink_alive(m))
+		lt_manager_fatal("store died while state was read");
 	m->loaded = 1;
 	begin_attach(m);
 }
@@ -137,7 +139,7 @@ up(struct lt_manager *m)
 
 	m->phase = LT_PHASE_UP;
 	lt_group_adopt(m);
-	lt_session_store_up(m);
+	lt_attach_store_up(m);
 	if (!m->ready) {
 		m->ready = 1;
 		lt_wire_init(&msg.h, LT_OP_SUP_READY, sizeof(msg), 0, 0);
@@ -219,14 +221,24 @@ lt_manager_store_gone(struct lt_manager *m)
 	m->phase = LT_PHASE_STORE;
 	m->pending = 0;
 	lt_ringset_store_gone(m);
-	lt_session_store_gone(m);
+	lt_attach_store_gone(m);
 }
 
+/* A store that outlived our predecessor shows the beacon that is sealed. */
 static void
 take_beacon(struct lt_manager *m, int *fds, size_t fd_count)
 {
-	if (fd_count != 1 || lt_segment_seal(fds[0], 1) != LEAT_OK)
+	struct lt_segment seg;
+	int status = LEAT_E_CORRUPT;
+
+	if (fd_count == 1) {
+		(void)!lt_segment_seal(fds[0], 1);
+		status =
+		    lt_segment_attach(&seg, fds[0], LT_SEGMENT_BEACON, 0, 1);
+	}
+	if (status != LEAT_OK)
 		lt_manager_fatal("no beacon from the store");
+	lt_segment_detach(&seg);
 	if (m->beacon_fd >= 0)
 		close(m->beacon_fd);
 	m->beacon_fd = fds[0];
@@ -276,8 +288,7 @@ lt_manager_store_event(
 	}
 }
 
-/* --- the supervisor
- * ------------------------------------------------------------------- */
+/* --- the supervisor ------------------------------------------------------ */
 
 static void
 take_kept(struct lt_manager *m, struct lt_wire *msg, int *fds, size_t fd_count)
@@ -461,8 +472,7 @@ supervisor_hangup(struct lt_port *port)
 	_exit(0); /* its successor begins afresh */
 }
 
-/* --- the loop
- * -------------------------------------------------------------------------- */
+/* --- the loop ------------------------------------------------------------ */
 
 static void
 init(struct lt_manager *m)

@@ -107,20 +107,21 @@ lt_ringset_max(const struct lt_qref *q)
 }
 
 int64_t
-lt_ringset_min(struct lt_manager *m, struct lt_qref *q,
-    const struct lt_topic *topic, int64_t max)
+lt_ringset_min(
+    struct lt_manager *m, struct lt_qref *q, const struct lt_topic *topic)
 {
 	uint64_t log_min = lt_manager_log_min(m);
 	int64_t min;
 
-	if (q->min_at_log != log_min &&
-	    lt_cq_view_min(m->view, topic->name, q->queue, log_min, max,
-		&min) == LEAT_OK) {
-		q->min = min < max ? min : max;
-		if (q->min < max) /* else there may be more behind max */
+	if (q->min_at_log != log_min && q->synced > 0 &&
+	    lt_cq_view_min(m->view, topic->name, q->queue, log_min, q->synced,
+		&min) == LEAT_OK &&
+	    lt_storelink_alive(m)) {
+		q->min = min < q->synced ? min : q->synced;
+		if (q->min < q->synced) /* else there may be more behind */
 			q->min_at_log = log_min;
 	}
-	return q->min < max ? q->min : max;
+	return q->min;
 }
 
 /* Readers of the ring before this one go on with the new one. */
@@ -238,6 +239,7 @@ lt_ringset_store_gone(struct lt_manager *m)
 	while ((q = lt_hash_next(&m->qrefs, &cursor)) != NULL) {
 		if (q->state == LT_RING_READY)
 			release(m, q);
+		q->synced = 0;
 		q->replaced = 0; /* everybody will be told */
 	}
 }

@@ -34,8 +34,7 @@
 #define SCAN_ENTRIES 1024
 #define APPEND_MAX 49152
 
-/* --- making records
- * ------------------------------------------------------------ */
+/* --- making records ------------------------------------------------------ */
 
 /* A whole S_APPEND message; freed by the caller. NULL: no memory. */
 static struct lt_wire_append *
@@ -190,8 +189,7 @@ lt_state_batch_job(struct lt_state_batch *batch, struct lt_job *job)
 	lt_state_batch_init(batch);
 }
 
-/* --- changed progress
- * ------------------------------------------------------------ */
+/* --- changed progress ---------------------------------------------------- */
 
 static void
 flush_end(struct lt_manager *m)
@@ -302,8 +300,7 @@ lt_state_flush(struct lt_manager *m)
 		lt_state_rewrite(m);
 }
 
-/* --- the complete state
- * ------------------------------------------------------------ */
+/* --- the complete state -------------------------------------------------- */
 
 static void
 rewrite_done(struct lt_manager *m, uint64_t number, void *user, int status,
@@ -413,8 +410,7 @@ lt_state_unlock(struct lt_manager *m)
 	lt_job_wake(&m->change_waiting);
 }
 
-/* --- reading back
- * -------------------------------------------------------------------- */
+/* --- reading back -------------------------------------------------------- */
 
 static uint32_t
 number_of(const struct lt_record_view *v, const char *name)

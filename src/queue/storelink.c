@@ -7,6 +7,7 @@
 #include "config.h"
 #include "queue/queue.h"
 
+#include <poll.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -148,9 +149,7 @@ job_answer(struct lt_job *job, int status, const struct lt_wire *reply)
 	if (job->calls > 0)
 		return;
 	if (job->status == LEAT_E_UNREACHABLE) {
-		job->step = 0;
-		job->status = LEAT_OK;
-		lt_job_wait(job, &job->m->store_waiting);
+		lt_job_restart(job);
 		return;
 	}
 	lt_job_run(job);
@@ -191,6 +190,8 @@ sync_done(struct lt_manager *m, uint64_t number, void *user, int status,
 
 		if (q != NULL && r->max_offset > q->max)
 			q->max = r->max_offset;
+		if (q != NULL && r->max_offset > q->synced)
+			q->synced = r->max_offset;
 	}
 	lt_mem_free(call);
 	if (job != NULL)
@@ -219,6 +220,15 @@ lt_storelink_sync(struct lt_manager *m, uint32_t topic, uint32_t queue,
 	if (job != NULL && job->calls++ == 0)
 		job->status = LEAT_OK;
 	lt_storelink_call(m, &msg, sizeof(msg), NULL, 0, sync_done, 0, call);
+}
+
+int
+lt_storelink_alive(const struct lt_manager *m)
+{
+	struct pollfd p = {.fd = m->store.source.fd};
+
+	return p.fd >= 0 && poll(&p, 1, 0) >= 0 &&
+	       (p.revents & (POLLHUP | POLLERR | POLLNVAL)) == 0;
 }
 
 void

@@ -104,8 +104,7 @@ lt_subscribe_end(struct lt_manager *m, struct lt_sub *sub)
 	sub_end(m, sub, 0);
 }
 
-/* --- subscribe
- * ---------------------------------------------------------------- */
+/* --- subscribe ----------------------------------------------------------- */
 
 static int
 check_group(struct lt_job *job, const struct lt_sub *old)
@@ -165,57 +164,57 @@ check(struct lt_job *job, struct lt_topic **topic_out)
 	return check_group(job, lt_subscribe_find(s, req->old_id));
 }
 
-/* Attach to the group. *offset_out: where to begin. */
+/* What the request's from-rule names. */
+static int64_t
+position(struct lt_job *job, const struct lt_topic *t, int64_t min, int64_t max)
+{
+	const struct lt_wire_subscribe *req = (const void *)job->request;
+
+	return lt_position_of(job->m, t, req->queue, req->from, req->value, min,
+	    max, req->group[0] != 0 ? LEAT_FROM_BEGIN : LEAT_FROM_END);
+}
+
+/* Attach to the group. *offset_io: what the rule names; then where to begin. */
 static int
 join(struct lt_job *job, struct lt_sub *sub, struct lt_topic *t,
-    struct lt_sub *old, int64_t min, int64_t max, int64_t *offset_out)
+    struct lt_sub *old, int64_t min, int64_t *offset_io)
 {
 	const struct lt_wire_subscribe *req = (const void *)job->request;
 	struct lt_manager *m = job->m;
 	int clustering = req->mode == LEAT_CLUSTERING;
+	int goes_on = req->resume && req->from == LEAT_FROM_OFFSET;
 	struct lt_progress *p = lt_group_progress_get(
 	    m, req->group, t->id, req->queue, clustering ? "" : req->member);
 	uint32_t serial = (uint32_t)(req->old_id >> 16) & COUNTER_MASK;
+	int64_t asked = *offset_io;
 	uint32_t want = 0;
 	int status;
 
 	if (p == NULL)
 		return LEAT_E_NOMEM;
 	if (p->offset < 0 || p->deleted)
-		lt_group_progress_set(m, p,
-		    lt_position_of(m, t, req->queue, req->from, req->value, min,
-			max, LEAT_FROM_BEGIN));
+		lt_group_progress_set(m, p, asked);
 	if (p->offset < min)
 		lt_group_move(m, p, min);
 	p->mode = req->mode;
 	sub->progress = p;
-	*offset_out = p->offset;
-	if (!clustering)
+	if (!clustering) {
+		*offset_io = goes_on ? asked : p->offset;
 		return LEAT_OK;
-	if (req->resume && req->old_id != 0 && p->claims != NULL &&
+	}
+	*offset_io = p->offset;
+	if (goes_on && req->old_id != 0 && p->claims != NULL &&
 	    p->claims->serial == serial)
 		want = (uint32_t)req->old_id & 0xffff;
 	if (old != NULL && want != 0 && old->claims == p->claims &&
 	    old->owner == want)
 		lt_group_leave(m, old, 1);
 	status = lt_group_join(m, sub, want);
+	/* The same claims: it goes on where it was. */
 	if (status == LEAT_OK && want != 0 && sub->owner == want &&
-	    req->from == LEAT_FROM_OFFSET && req->value >= p->offset)
-		*offset_out = req->value < max ? req->value : max;
+	    asked > p->offset)
+		*offset_io = asked;
 	return status;
-}
-
-/* Where a reader without a shared table begins. */
-static int64_t
-position(struct lt_job *job, const struct lt_topic *t, int64_t group_offset,
-    int64_t min, int64_t max)
-{
-	const struct lt_wire_subscribe *req = (const void *)job->request;
-
-	if (group_offset >= 0 && !req->resume)
-		return group_offset;
-	return lt_position_of(job->m, t, req->queue, req->from, req->value, min,
-	    max, group_offset >= 0 ? LEAT_FROM_BEGIN : LEAT_FROM_END);
 }
 
 static void
@@ -281,13 +280,17 @@ finish(struct lt_job *job, struct lt_topic *t, struct lt_qref *q)
 	struct lt_manager *m = job->m;
 	struct lt_session *s = lt_job_session(job);
 	struct lt_sub *old = lt_subscribe_find(s, req->old_id);
-	int64_t max = lt_ringset_max(q);
-	int64_t min = lt_ringset_min(m, q, t, job->max);
-	int64_t offset = -1;
-	struct lt_sub *sub = lt_mem_alloc(sizeof(*sub));
-	int status = sub == NULL ? LEAT_E_NOMEM : LEAT_OK;
+	int64_t min = lt_ringset_min(m, q, t);
+	int64_t offset = position(job, t, min, job->max);
+	struct lt_sub *sub;
+	int status = LEAT_E_NOMEM;
 
-	if (status == LEAT_OK) {
+	if (!lt_storelink_alive(m)) { /* it may have read what was no more */
+		lt_job_restart(job);
+		return;
+	}
+	sub = lt_mem_alloc(sizeof(*sub));
+	if (sub != NULL) {
 		sub->session = s;
 		sub->qref = q;
 		sub->topic = t->id;
@@ -297,21 +300,18 @@ finish(struct lt_job *job, struct lt_topic *t, struct lt_qref *q)
 		status = lt_grants_open(s, t->id, 0);
 	}
 	if (status == LEAT_OK && req->group[0] != 0)
-		status = join(job, sub, t, old, min, max, &offset);
+		status = join(job, sub, t, old, min, &offset);
 	if (status != LEAT_OK) {
 		lt_mem_free(sub);
 		lt_job_done(job, status);
 		return;
 	}
-	if (sub->claims == NULL)
-		offset = position(job, t, offset, min, max);
-	if (offset < min)
-		offset = min;
 	enlist(m, sub);
 	if (old != NULL)
 		sub_end(m, old, 0);
 	lt_subscribe_watch(m, sub, 1);
-	reply_subscribed(job, sub, t, offset, min, max);
+	reply_subscribed(
+	    job, sub, t, offset < min ? min : offset, min, job->max);
 }
 
 void

@@ -137,10 +137,14 @@ lt_segment_detach(struct lt_segment *seg)
 int
 lt_segment_seal(int fd, int read_only)
 {
-	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL, have;
 
 	if (read_only)
 		seals |= F_SEAL_FUTURE_WRITE;
+	/* A predecessor may have done it. */
+	have = fcntl(fd, F_GET_SEALS);
+	if (have >= 0 && (have & seals) == seals)
+		return LEAT_OK;
 	if (fcntl(fd, F_ADD_SEALS, seals) < 0)
 		return lt_sys_status(errno);
 	return LEAT_OK;

@@ -52,7 +52,7 @@ struct lt_commitlog {
 	struct segment *segments;
 	size_t count;
 	size_t capacity;
-	struct lt_extent *cur;	/* NULL until the end is known */
+	struct lt_extent *cur; /* NULL until the end is known */
 	struct lt_extent *next; /* taken for a roll that did not happen yet */
 	struct lt_extent *unsynced[UNSYNCED_MAX];
 	size_t unsynced_count;
@@ -61,7 +61,7 @@ struct lt_commitlog {
 	struct lt_filler *filler;
 };
 
-/* --- opening ---------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------- */
 
 /* 20 digits, or -1. */
 static int
@@ -118,8 +118,8 @@ list_segments(struct lt_commitlog *log)
 			lt_sys.unlinkat(log->dir, e->d_name, 0);
 	closedir(d);
 	if (log->count > 1)
-		qsort(log->segments, log->count, sizeof *log->segments,
-		    by_base);
+		qsort(
+		    log->segments, log->count, sizeof *log->segments, by_base);
 	return rc;
 }
 
@@ -187,8 +187,8 @@ open_directory(struct lt_commitlog *log)
 		log->fresh = 1;
 	else if (errno != EEXIST)
 		return lt_sys_status(errno);
-	log->dir = lt_sys.openat(log->store_dir, DIRECTORY,
-	    O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	log->dir = lt_sys.openat(
+	    log->store_dir, DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (log->dir < 0)
 		return lt_sys_status(errno);
 	int rc = list_segments(log);
@@ -254,7 +254,7 @@ lt_commitlog_close(struct lt_commitlog *log)
 	lt_mem_free(log);
 }
 
-/* --- failing and syncing ------------------------------------------------------ */
+/* --- failing and syncing ----------------------------------------------- */
 
 static int
 fail(struct lt_commitlog *log, const char *what)
@@ -325,7 +325,7 @@ lt_commitlog_sync(struct lt_commitlog *log)
 	return LEAT_OK;
 }
 
-/* --- the end -------------------------------------------------------------------- */
+/* --- the end ----------------------------------------------------------- */
 
 /* fdatasync the last segments: those a predecessor may have left unsynced. */
 static int
@@ -452,7 +452,7 @@ lt_commitlog_room(const struct lt_commitlog *log)
 	return rest < LT_RECORD_BLANK_BYTES ? 0 : rest - LT_RECORD_BLANK_BYTES;
 }
 
-/* --- writing ----------------------------------------------------------------------- */
+/* --- writing ----------------------------------------------------------- */
 
 /* An append failed for lack of space behind `done` bytes: they must not be
  * there when somebody searches for records. Their blocks exist already. */
@@ -475,8 +475,8 @@ take_back(struct lt_commitlog *log, size_t done)
 
 /* Write at end + from; *done counts from the batch's beginning. */
 static int
-write_part(struct lt_commitlog *log, const uint8_t *buf, size_t to,
-    size_t *done)
+write_part(
+    struct lt_commitlog *log, const uint8_t *buf, size_t to, size_t *done)
 {
 	size_t n;
 	int rc;
@@ -557,7 +557,7 @@ lt_commitlog_roll(struct lt_commitlog *log)
 	return LEAT_OK;
 }
 
-/* --- retention ------------------------------------------------------------------------ */
+/* --- retention --------------------------------------------------------- */
 
 /* Store time of the record that a segment begins with; 0: none there. */
 static int64_t
@@ -592,8 +592,8 @@ look(struct lt_commitlog *log, size_t index, int64_t *mtime_ms_out)
 		s->first_ms = first_store_ms(fd, s->base);
 	lt_sys.close(fd);
 	if (rc == LEAT_OK)
-		*mtime_ms_out = st.st_mtim.tv_sec * 1000 +
-				st.st_mtim.tv_nsec / 1000000;
+		*mtime_ms_out =
+		    st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 	return rc;
 }
 

@@ -4,21 +4,23 @@
  * A queue is 64 bytes of memory while nothing is written to it. Its entries
  * collect in a buffer that begins small, doubles while it fills between two
  * flushes, and goes when a flush finds the queue idle; all buffers together
- * stay near BUF_TOTAL. A flush is one pwrite for each file it reaches into. On a full disk the buffer grows further
- * (PENDING_MAX), since what it holds is in the log already and must be served.
+ * stay near BUF_TOTAL. A flush is one pwrite for each file it reaches into. On
+ * a full disk the buffer grows further (PENDING_MAX), since what it holds is in
+ * the log already and must be served.
  *
- * Files are opened for a write through SLOTS descriptors, least recently used
- * first out. A file is made sparse and whole (RocketMQ maps it). Which files
- * were written since the last sync is known for up to SYNC_FILES of them; they
- * are then in the slots for certain. With more, one syncfs does it: it reports
- * failed writes of closed files too, as its descriptor is the set's own.
+ * Files are opened for a write through a few hundred descriptors, least
+ * recently used first out. A file is made sparse and whole (RocketMQ maps it).
+ * Which files were written since the last sync is known for up to SYNC_FILES of
+ * them; they are then in the slots for certain. With more, one syncfs does it:
+ * it reports failed writes of closed files too, as its descriptor is the set's
+ * own.
  *
  * One thread.
  */
 #include "config.h"
 #include "store/consumequeue.h"
+#include "store/cqset.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -35,52 +37,17 @@
 #include "proto/limits.h"
 
 #define DIRECTORY "consumequeue"
-#define FILE_BYTES ((uint64_t)LT_CQ_FILE_ENTRIES * LT_CQ_ENTRY_BYTES)
 #define BUF_FIRST 64
 #define BUF_MAX 4096
 #define BUF_SCARCE 8
 #define BUF_TOTAL (32u << 20) /* bytes of all buffers; then they stay small */
 #define PENDING_MAX (1u << 20) /* entries of a queue while the disk is full */
 #define GAP_MAX LT_CQ_FILE_ENTRIES
-#define SLOTS 256
 #define SYNC_FILES 16
-#define PATH_BYTES 320
 
 _Static_assert(sizeof(struct lt_cq) <= 96, "an idle queue is small");
 
-struct lt_cq_topic {
-	struct lt_cq_topic *chain; /* of its bucket */
-	struct lt_cq **queues;	   /* by number; NULL: not made */
-	uint32_t capacity;
-	uint32_t hash;
-	uint32_t name_bytes;
-	char name[]; /* NUL-terminated */
-};
-
-/* An open file. */
-struct slot {
-	const struct lt_cq *cq; /* NULL: free */
-	uint64_t file;
-	uint64_t used; /* clock of the last use */
-	int fd;
-	int touched; /* written since the last sync */
-	int created; /* its name may not be durable */
-};
-
-struct lt_cq_set {
-	int dir; /* of consumequeue/, also for syncfs */
-	struct lt_cq_topic **buckets;
-	size_t bucket_count;
-	size_t topic_count;
-	size_t queue_count;
-	struct lt_cq *dirty;
-	size_t touched; /* files, each counted once while its slot lives */
-	size_t buf_bytes;
-	uint64_t clock;
-	struct slot slots[SLOTS];
-};
-
-/* --- registry ------------------------------------------------------------------ */
+/* --- registry ---------------------------------------------------------- */
 
 int
 lt_cq_set_open(int store_dir, struct lt_cq_set **out)
@@ -113,7 +80,7 @@ lt_cq_set_open(int store_dir, struct lt_cq_set **out)
 }
 
 static void
-close_slot(struct slot *s)
+close_slot(struct lt_cqset_slot *s)
 {
 	if (s->cq == NULL)
 		return;
@@ -139,7 +106,7 @@ lt_cq_set_close(struct lt_cq_set *set)
 {
 	if (set == NULL)
 		return;
-	for (size_t i = 0; i < SLOTS; i++)
+	for (size_t i = 0; i < LT_CQSET_SLOTS; i++)
 		close_slot(&set->slots[i]);
 	for (size_t i = 0; set->buckets != NULL && i < set->bucket_count; i++)
 		while (set->buckets[i] != NULL) {
@@ -154,8 +121,8 @@ lt_cq_set_close(struct lt_cq_set *set)
 }
 
 static struct lt_cq_topic *
-find_topic(const struct lt_cq_set *set, const char *name, size_t bytes,
-    uint32_t hash)
+find_topic(
+    const struct lt_cq_set *set, const char *name, size_t bytes, uint32_t hash)
 {
 	struct lt_cq_topic *t = set->buckets[hash & (set->bucket_count - 1)];
 
@@ -187,8 +154,7 @@ grow_buckets(struct lt_cq_set *set)
 }
 
 static struct lt_cq_topic *
-make_topic(
-    struct lt_cq_set *set, const char *name, size_t bytes, uint32_t hash)
+make_topic(struct lt_cq_set *set, const char *name, size_t bytes, uint32_t hash)
 {
 	struct lt_cq_topic *t = lt_mem_alloc(sizeof *t + bytes + 1);
 
@@ -217,8 +183,8 @@ make_queue(struct lt_cq_set *set, struct lt_cq_topic *t, uint32_t queue,
 		    lt_mem_resize(t->queues, capacity * sizeof *p);
 		if (p == NULL)
 			return LEAT_E_NOMEM;
-		memset(p + t->capacity, 0,
-		    (capacity - t->capacity) * sizeof *p);
+		memset(
+		    p + t->capacity, 0, (capacity - t->capacity) * sizeof *p);
 		t->queues = p;
 		t->capacity = capacity;
 	}
@@ -296,17 +262,17 @@ lt_cq_count(const struct lt_cq_set *set)
 	return set->queue_count;
 }
 
-/* --- files ------------------------------------------------------------------------ */
+/* --- files ------------------------------------------------------------- */
 
-static void
-file_path(char out[PATH_BYTES], const struct lt_cq *cq, uint64_t file)
+void
+lt_cqset_path(char out[LT_CQSET_PATH], const struct lt_cq *cq, uint64_t file)
 {
-	snprintf(out, PATH_BYTES, "%s/%u/%020" PRIu64, cq->topic->name,
-	    cq->queue, file * FILE_BYTES);
+	snprintf(out, LT_CQSET_PATH, "%s/%u/%020" PRIu64, cq->topic->name,
+	    cq->queue, file * LT_CQSET_FILE_BYTES);
 }
 
-static int
-io_error(const char *what, const struct lt_cq *cq, int err)
+int
+lt_cqset_error(const char *what, const struct lt_cq *cq, int err)
 {
 	int rc = lt_sys_status(err);
 
@@ -322,30 +288,30 @@ static int
 open_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file,
     int *fd_out, int *created_out)
 {
-	char path[PATH_BYTES], dirs[PATH_BYTES];
+	char path[LT_CQSET_PATH], dirs[LT_CQSET_PATH];
 	struct stat st;
 
-	file_path(path, cq, file);
+	lt_cqset_path(path, cq, file);
 	*created_out = 0;
 	int fd = lt_sys.openat(set->dir, path, O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0 && errno == ENOENT) {
-		snprintf(dirs, sizeof dirs, "%s/%u", cq->topic->name,
-		    cq->queue);
+		snprintf(
+		    dirs, sizeof dirs, "%s/%u", cq->topic->name, cq->queue);
 		int rc = lt_sys_mkdirs(set->dir, dirs);
 		if (rc != LEAT_OK)
-			return io_error("mkdir", cq, errno);
+			return lt_cqset_error("mkdir", cq, errno);
 		fd = lt_sys.openat(
 		    set->dir, path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 		*created_out = 1;
 	}
 	if (fd < 0)
-		return io_error("open", cq, errno);
+		return lt_cqset_error("open", cq, errno);
 	if (lt_sys.fstat(fd, &st) != 0 ||
-	    ((uint64_t)st.st_size < FILE_BYTES &&
-		lt_sys.ftruncate(fd, (off_t)FILE_BYTES) != 0)) {
+	    ((uint64_t)st.st_size < LT_CQSET_FILE_BYTES &&
+		lt_sys.ftruncate(fd, (off_t)LT_CQSET_FILE_BYTES) != 0)) {
 		int err = errno;
 		lt_sys.close(fd);
-		return io_error("ftruncate", cq, err);
+		return lt_cqset_error("ftruncate", cq, err);
 	}
 	*fd_out = fd;
 	return LEAT_OK;
@@ -354,13 +320,13 @@ open_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file,
 /* The open file, from its slot or into the one used longest ago. */
 static int
 get_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file,
-    struct slot **out)
+    struct lt_cqset_slot **out)
 {
-	struct slot *victim = &set->slots[0];
+	struct lt_cqset_slot *victim = &set->slots[0];
 	int fd, created;
 
-	for (size_t i = 0; i < SLOTS; i++) {
-		struct slot *s = &set->slots[i];
+	for (size_t i = 0; i < LT_CQSET_SLOTS; i++) {
+		struct lt_cqset_slot *s = &set->slots[i];
 		if (s->cq == cq && s->file == file) {
 			s->used = ++set->clock;
 			*out = s;
@@ -374,7 +340,7 @@ get_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file,
 	if (rc != LEAT_OK)
 		return rc;
 	close_slot(victim);
-	*victim = (struct slot){.cq = cq,
+	*victim = (struct lt_cqset_slot){.cq = cq,
 	    .file = file,
 	    .used = ++set->clock,
 	    .fd = fd,
@@ -388,7 +354,7 @@ static int
 write_entries(struct lt_cq_set *set, const struct lt_cq *cq, int64_t offset,
     const uint8_t *p, size_t count)
 {
-	struct slot *s;
+	struct lt_cqset_slot *s;
 
 	while (count > 0) {
 		uint64_t file = (uint64_t)offset / LT_CQ_FILE_ENTRIES;
@@ -402,10 +368,10 @@ write_entries(struct lt_cq_set *set, const struct lt_cq *cq, int64_t offset,
 		if (!s->touched)
 			set->touched++;
 		s->touched = 1;
-		rc = lt_sys_write_full(s->fd, p, n * LT_CQ_ENTRY_BYTES,
-		    at * LT_CQ_ENTRY_BYTES);
+		rc = lt_sys_write_full(
+		    s->fd, p, n * LT_CQ_ENTRY_BYTES, at * LT_CQ_ENTRY_BYTES);
 		if (rc != LEAT_OK)
-			return io_error("pwrite", cq, errno);
+			return lt_cqset_error("pwrite", cq, errno);
 		offset += (int64_t)n;
 		p += n * LT_CQ_ENTRY_BYTES;
 		count -= n;
@@ -413,7 +379,7 @@ write_entries(struct lt_cq_set *set, const struct lt_cq *cq, int64_t offset,
 	return LEAT_OK;
 }
 
-/* --- entries ------------------------------------------------------------------------ */
+/* --- entries ----------------------------------------------------------- */
 
 static size_t
 buffered(const struct lt_cq *cq)
@@ -435,8 +401,7 @@ flush(struct lt_cq_set *set, struct lt_cq *cq)
 		half = count / 2;
 		rc = write_entries(set, cq, cq->flushed, cq->buf, half);
 		if (rc == LEAT_OK)
-			rc =
-			    lt_sys_status(lt_failpoint(LT_FP_STORE_CQ_FLUSH));
+			rc = lt_sys_status(lt_failpoint(LT_FP_STORE_CQ_FLUSH));
 	}
 	if (rc == LEAT_OK)
 		rc = write_entries(set, cq, cq->flushed + (int64_t)half,
@@ -505,8 +470,8 @@ encode(uint8_t *p, const struct lt_cq_entry *entry)
 }
 
 int
-lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
-    const struct lt_cq_entry *entry)
+lt_cq_append(
+    struct lt_cq_set *set, struct lt_cq *cq, const struct lt_cq_entry *entry)
 {
 	size_t n = buffered(cq);
 
@@ -605,19 +570,20 @@ sync_dir(struct lt_cq_set *set, const struct lt_cq *cq, const char *path)
 	    set->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 
 	if (fd < 0)
-		return io_error("open", cq, errno);
-	int rc = lt_sys.fsync(fd) == 0 ? LEAT_OK : io_error("fsync", cq, EIO);
+		return lt_cqset_error("open", cq, errno);
+	int rc =
+	    lt_sys.fsync(fd) == 0 ? LEAT_OK : lt_cqset_error("fsync", cq, EIO);
 	lt_sys.close(fd);
 	return rc;
 }
 
 static int
-sync_slot(struct lt_cq_set *set, struct slot *s)
+sync_slot(struct lt_cq_set *set, struct lt_cqset_slot *s)
 {
-	char path[PATH_BYTES];
+	char path[LT_CQSET_PATH];
 
 	if (lt_sys.fdatasync(s->fd) != 0)
-		return io_error("fdatasync", s->cq, EIO);
+		return lt_cqset_error("fdatasync", s->cq, EIO);
 	if (s->created) {
 		snprintf(path, sizeof path, "%s/%u", s->cq->topic->name,
 		    s->cq->queue);
@@ -641,8 +607,8 @@ lt_cq_sync_all(struct lt_cq_set *set)
 		lt_log_error("queue.file", "call=syncfs errno=%d", errno);
 		return LEAT_E_IO;
 	}
-	for (size_t i = 0; i < SLOTS && set->touched > 0; i++) {
-		struct slot *s = &set->slots[i];
+	for (size_t i = 0; i < LT_CQSET_SLOTS && set->touched > 0; i++) {
+		struct lt_cqset_slot *s = &set->slots[i];
 		if (s->cq == NULL || !s->touched)
 			continue;
 		int rc = all ? LEAT_OK : sync_slot(set, s);
@@ -654,212 +620,45 @@ lt_cq_sync_all(struct lt_cq_set *set)
 	return LEAT_OK;
 }
 
-/* --- deleting ------------------------------------------------------------------------- */
+/* --- for cqtrim.c ------------------------------------------------------ */
 
-static void
-close_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file)
+void
+lt_cqset_close_file(
+    struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file)
 {
-	for (size_t i = 0; i < SLOTS; i++)
+	for (size_t i = 0; i < LT_CQSET_SLOTS; i++)
 		if (set->slots[i].cq == cq &&
 		    (file == UINT64_MAX || set->slots[i].file == file))
 			close_slot(&set->slots[i]);
 }
 
-/* Log offset of the last entry there is in a file; -1: none. */
-static int
-last_entry(int fd, int64_t *log_offset_out)
-{
-	uint8_t p[512 * LT_CQ_ENTRY_BYTES];
-	uint64_t at = FILE_BYTES;
-
-	*log_offset_out = -1;
-	while (at > 0) {
-		size_t n = at < sizeof p ? at : sizeof p;
-		at -= n;
-		int rc = lt_sys_read_full(fd, p, n, at);
-		if (rc == LEAT_E_END)
-			continue; /* shorter than it should be */
-		if (rc != LEAT_OK)
-			return rc;
-		for (; n > 0; n -= LT_CQ_ENTRY_BYTES) {
-			const uint8_t *e = p + n - LT_CQ_ENTRY_BYTES;
-			if (lt_bytes_get32(e + 8) == 0)
-				continue;
-			*log_offset_out = (int64_t)lt_bytes_get64(e);
-			return LEAT_OK;
-		}
-	}
-	return LEAT_OK;
-}
-
-/* Delete one file if all it points to is gone. 1: deleted, 0: it stays. */
-static int
-trim_file(struct lt_cq_set *set, struct lt_cq *cq, uint64_t file,
-    uint64_t log_min)
-{
-	char path[PATH_BYTES];
-	int64_t last;
-
-	file_path(path, cq, file);
-	int fd = lt_sys.openat(set->dir, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return io_error("open", cq, errno);
-	int rc = last_entry(fd, &last);
-	lt_sys.close(fd);
-	if (rc != LEAT_OK)
-		return io_error("pread", cq, EIO);
-	if (last >= 0 && (uint64_t)last >= log_min)
-		return 0;
-	close_file(set, cq, file);
-	if (lt_sys.unlinkat(set->dir, path, 0) != 0 && errno != ENOENT)
-		return io_error("unlink", cq, errno);
-	return 1;
-}
-
-/* Numbers of the files a queue has below `limit`, ascending. */
-static int
-list_files(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t limit,
-    uint64_t **out, size_t *count_out)
-{
-	char path[PATH_BYTES];
-	uint64_t *list = NULL;
-	size_t capacity = 0;
-	int rc = LEAT_OK;
-
-	*count_out = 0;
-	snprintf(path, sizeof path, "%s/%u", cq->topic->name, cq->queue);
-	int fd = lt_sys.openat(
-	    set->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return errno == ENOENT ? LEAT_OK : io_error("open", cq, errno);
-	DIR *d = fdopendir(fd);
-	if (d == NULL) {
-		lt_sys.close(fd);
-		return LEAT_E_NOMEM;
-	}
-	for (struct dirent *e; rc == LEAT_OK && (e = readdir(d)) != NULL;) {
-		uint64_t at = strtoull(e->d_name, NULL, 10);
-		if (strspn(e->d_name, "0123456789") != 20 ||
-		    at % FILE_BYTES != 0 || at / FILE_BYTES >= limit)
-			continue;
-		rc = lt_mem_grow(
-		    (void **)&list, &capacity, *count_out, sizeof *list);
-		if (rc != LEAT_OK)
-			break;
-		size_t i = (*count_out)++;
-		for (; i > 0 && list[i - 1] > at / FILE_BYTES; i--)
-			list[i] = list[i - 1];
-		list[i] = at / FILE_BYTES;
-	}
-	closedir(d);
-	*out = list;
-	return rc;
-}
-
-static int
-trim_queue(struct lt_cq_set *set, struct lt_cq *cq, uint64_t log_min)
-{
-	uint64_t *files = NULL;
-	size_t count = 0;
-	int rc;
-
-	if (cq->next <= LT_CQ_FILE_ENTRIES)
-		return LEAT_OK; /* has one file at most */
-	/* Only files that are written to their end, and never the last. */
-	uint64_t limit = (uint64_t)(cq->next - 1) / LT_CQ_FILE_ENTRIES;
-	if (limit > (uint64_t)cq->flushed / LT_CQ_FILE_ENTRIES)
-		limit = (uint64_t)cq->flushed / LT_CQ_FILE_ENTRIES;
-	rc = list_files(set, cq, limit, &files, &count);
-	int gone = 1;
-	for (size_t i = 0; rc == LEAT_OK && gone == 1 && i < count; i++)
-		gone = trim_file(set, cq, files[i], log_min);
-	lt_mem_free(files);
-	return rc != LEAT_OK ? rc : gone < 0 ? gone : LEAT_OK;
-}
-
-struct trim {
-	struct lt_cq_set *set;
-	uint64_t log_min;
-};
-
-static int
-trim_each(struct lt_cq *cq, void *user)
-{
-	struct trim *t = user;
-
-	return trim_queue(t->set, cq, t->log_min);
-}
-
-int
-lt_cq_trim(struct lt_cq_set *set, uint64_t log_min)
-{
-	struct trim t = {.set = set, .log_min = log_min};
-
-	return lt_cq_each(set, trim_each, &t);
-}
-
-/* Remove a directory and what is in it, `depth` levels down. */
-static int
-remove_tree(int dir, const char *name, int depth)
-{
-	int rc = LEAT_OK;
-	int fd =
-	    lt_sys.openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return errno == ENOENT ? LEAT_OK : lt_sys_status(errno);
-	DIR *d = fdopendir(fd);
-	if (d == NULL) {
-		lt_sys.close(fd);
-		return LEAT_E_NOMEM;
-	}
-	for (struct dirent *e; rc == LEAT_OK && (e = readdir(d)) != NULL;) {
-		if (e->d_name[0] == '.')
-			continue;
-		if (depth > 0)
-			rc = remove_tree(fd, e->d_name, depth - 1);
-		else if (lt_sys.unlinkat(fd, e->d_name, 0) != 0 &&
-			 errno != ENOENT)
-			rc = lt_sys_status(errno);
-	}
-	closedir(d);
-	if (rc == LEAT_OK && lt_sys.unlinkat(dir, name, AT_REMOVEDIR) != 0 &&
-	    errno != ENOENT)
-		rc = lt_sys_status(errno);
-	return rc;
-}
-
-int
-lt_cq_drop_topic(struct lt_cq_set *set, const char *topic)
+void
+lt_cqset_forget(struct lt_cq_set *set, const char *topic)
 {
 	size_t bytes = strlen(topic);
 	uint32_t hash = (uint32_t)lt_hash_bytes(topic, bytes);
 	struct lt_cq_topic *t = find_topic(set, topic, bytes, hash);
 
-	if (bytes == 0 || topic[0] == '.' || strchr(topic, '/') != NULL)
-		return LEAT_E_NAME;
-	if (t != NULL) {
-		struct lt_cq **link = &set->dirty;
-		while (*link != NULL)
-			if ((*link)->topic == t)
-				*link = (*link)->dirty_next;
-			else
-				link = &(*link)->dirty_next;
-		for (uint32_t i = 0; i < t->capacity; i++) {
-			if (t->queues[i] == NULL)
-				continue;
-			LT_ASSERT(t->queues[i]->user == NULL);
-			close_file(set, t->queues[i], UINT64_MAX);
-			free_buffer(set, t->queues[i]);
-			set->queue_count--;
-		}
-		struct lt_cq_topic **at =
-		    &set->buckets[hash & (set->bucket_count - 1)];
-		while (*at != t)
-			at = &(*at)->chain;
-		*at = t->chain;
-		set->topic_count--;
-		free_topic(t);
+	if (t == NULL)
+		return;
+	struct lt_cq **link = &set->dirty;
+	while (*link != NULL)
+		if ((*link)->topic == t)
+			*link = (*link)->dirty_next;
+		else
+			link = &(*link)->dirty_next;
+	for (uint32_t i = 0; i < t->capacity; i++) {
+		if (t->queues[i] == NULL)
+			continue;
+		LT_ASSERT(t->queues[i]->user == NULL);
+		lt_cqset_close_file(set, t->queues[i], UINT64_MAX);
+		free_buffer(set, t->queues[i]);
+		set->queue_count--;
 	}
-	return remove_tree(set->dir, topic, 1);
+	struct lt_cq_topic **at = &set->buckets[hash & (set->bucket_count - 1)];
+	while (*at != t)
+		at = &(*at)->chain;
+	*at = t->chain;
+	set->topic_count--;
+	free_topic(t);
 }

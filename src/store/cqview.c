@@ -97,8 +97,8 @@ directory(struct lt_cq_view *view)
 		return LEAT_OK;
 	if (view->dir >= 0)
 		lt_sys.close(view->dir);
-	view->dir = lt_sys.openat(view->store_dir, DIRECTORY,
-	    O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	view->dir = lt_sys.openat(
+	    view->store_dir, DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	return view->dir < 0 ? lt_sys_status(errno) : LEAT_OK;
 }
 
@@ -110,8 +110,8 @@ open_path(struct lt_cq_view *view, const char *path, int flags, int *fd_out)
 	int rc = directory(view);
 	if (rc != LEAT_OK)
 		return rc;
-	*fd_out = lt_sys.openat(view->dir, path, O_RDONLY | O_CLOEXEC | flags,
-	    0);
+	*fd_out =
+	    lt_sys.openat(view->dir, path, O_RDONLY | O_CLOEXEC | flags, 0);
 	return *fd_out < 0 ? lt_sys_status(errno) : LEAT_OK;
 }
 
@@ -173,8 +173,8 @@ get_file(struct lt_cq_view *view, const char *topic, uint32_t queue,
 /* Up to BLOCK entries of one file from slot `at`; *count_out can be fewer at
  * the file's end. */
 static int
-read_block(int fd, uint64_t at, struct lt_cq_entry *out, size_t max,
-    size_t *count_out)
+read_block(
+    int fd, uint64_t at, struct lt_cq_entry *out, size_t max, size_t *count_out)
 {
 	uint8_t raw[BLOCK * LT_CQ_ENTRY_BYTES];
 	size_t n = LT_CQ_FILE_ENTRIES - at;
@@ -243,7 +243,7 @@ int
 lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
     int64_t offset, struct lt_cq_entry *out, size_t max, size_t *count_out)
 {
-	size_t have = 0;    /* entries read */
+	size_t have = 0; /* entries read */
 	size_t written = 0; /* of them up to the last one that is not zero */
 	int rc = LEAT_OK;
 	int fd = -1;
@@ -254,8 +254,8 @@ lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	while (have < max) {
 		uint64_t pos = (uint64_t)offset + have;
 		size_t n;
-		rc = get_file(
-		    view, topic, queue, pos / LT_CQ_FILE_ENTRIES, &fd);
+		rc =
+		    get_file(view, topic, queue, pos / LT_CQ_FILE_ENTRIES, &fd);
 		if (rc == LEAT_E_NOTFOUND && have > 0)
 			break;
 		if (rc == LEAT_E_NOTFOUND)
@@ -290,7 +290,7 @@ lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	return LEAT_OK;
 }
 
-/* --- bounds and lists --------------------------------------------------------- */
+/* --- bounds and lists -------------------------------------------------- */
 
 static int
 each_name(struct lt_cq_view *view, const char *path,

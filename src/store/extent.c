@@ -20,8 +20,8 @@
  * By 1 and 3 the filler's range [filled, busy_end) lies above every byte that
  * was ever below `filled`; by 2 all of the writer's lie below. So the two never
  * overlap, and a writer that sees a stale, lower `filled` only claims without
- * need. The usual append ends below `filled`: one atomic load, no lock. A writer
- * that waits is not starved: the filler begins no chunk while one waits.
+ * need. The usual append ends below `filled`: one atomic load, no lock. A
+ * writer that waits is not starved: the filler begins no chunk while one waits.
  *
  * The filler has its own open file: the kernel reports a failed write-back
  * once to each open file, so a failure met by the filler's fdatasync is still
@@ -240,8 +240,8 @@ lt_extent_claim(struct lt_extent *e, uint64_t to)
 }
 
 int
-lt_extent_write(struct lt_extent *e, const void *buf, size_t bytes,
-    uint64_t at, size_t *done_out)
+lt_extent_write(struct lt_extent *e, const void *buf, size_t bytes, uint64_t at,
+    size_t *done_out)
 {
 	const uint8_t *p = buf;
 

@@ -15,10 +15,10 @@
 #define LT_EXTENT_NAME 21 /* 20 digits and NUL */
 
 struct lt_extent {
-	uint64_t base;	/* log offset of its first byte */
+	uint64_t base; /* log offset of its first byte */
 	uint64_t bytes; /* size of the file */
-	int fd;		/* the writer's */
-	int fill_fd;	/* the filler's own open file, or -1 */
+	int fd; /* the writer's */
+	int fill_fd; /* the filler's own open file, or -1 */
 	atomic_uint refs;
 	/* The filler never writes below this again. Written under lock, read
 	 * by the writer without. */
@@ -26,7 +26,7 @@ struct lt_extent {
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	uint64_t busy_end; /* lock: [filled, busy_end) is being zeroed; or 0 */
-	unsigned waiting;  /* lock: the writer waits to claim */
+	unsigned waiting; /* lock: the writer waits to claim */
 	uint64_t reserved; /* lock: blocks below are allocated */
 };
 

@@ -1,13 +1,17 @@
 /*
  * filler.c - the commit log's helper thread.
  *
- * Work, most urgent first: make the next segment's file when half of the one in
- * use is written; zero up to `ahead` bytes in front of the writer, over the
- * segment's end into the next; overwrite a dropped segment with zeroes, so that
- * it can become a next one. (A recycled file keeps its blocks, but not its
- * bytes: a record is known by its own position, and a body could hold one made
- * up for a later position. So nothing of a former life is ever left in a
- * segment that is in use.)
+ * Work, most urgent first: make the next segment's file early; zero up to
+ * `ahead` bytes in front of the writer; zero the next segment at a quarter more
+ * than the writer's pace, so that it is whole when it is needed; overwrite a
+ * dropped segment with zeroes, so that it can become a next one. Zeroes in the
+ * segment in use cost its syncs some time (an fdatasync takes all of a file's
+ * dirty pages), those in the next one hardly any: in the long run all are
+ * written there.
+ *
+ * A recycled file keeps its blocks, but not its bytes: a record is known by its
+ * own position, and a body could hold one made up for a later position. So
+ * nothing of a former life is ever left in a segment that is in use.
  *
  * `ahead` begins small and grows to prefill_bytes with what is written, so an
  * idle broker writes little. Nothing is zeroed ahead while the log is not being
@@ -16,8 +20,9 @@
  *
  * Threads: the writer calls what filler.h offers, the thread runs run(). lock
  * covers the fields marked so. The thread sleeps on `change` after it set
- * wake_at and looked at `written` again; the writer stores `written`, then looks
- * at wake_at (both sequentially consistent: one of the two sees the other's).
+ * wake_at and looked at `written` again; the writer stores `written`, then
+ * looks at wake_at (both sequentially consistent: one of the two sees the
+ * other's).
  */
 #include "config.h"
 #include "store/filler.h"
@@ -34,8 +39,8 @@
 #include "base/sys.h"
 #include "leat/status.h"
 
-#define CHUNK (256u << 10)	 /* one write of zeroes: the writer may wait */
-#define SYNC_BYTES (4u << 20)	 /* zeroes between the thread's fdatasyncs */
+#define CHUNK (256u << 10) /* one write of zeroes: the writer may wait */
+#define SYNC_BYTES (1u << 20) /* zeroes between the thread's fdatasyncs */
 #define AHEAD_FIRST (4u << 20)
 #define AHEAD_FACTOR 4
 #define UNSYNCED_MAX (32u << 20) /* written without a sync: stop zeroing */
@@ -45,22 +50,22 @@ struct lt_filler {
 	struct lt_filler_config config;
 	pthread_t thread;
 	int running;
-	uint64_t total;	    /* writer only: bytes written since start */
-	uint64_t last;	    /* writer only: written at the last call */
-	atomic_uint_least64_t written;	/* by writer */
-	atomic_uint_least64_t ahead;	/* by writer */
+	uint64_t total; /* writer only: bytes written since start */
+	uint64_t last; /* writer only: written at the last call */
+	atomic_uint_least64_t written; /* by writer */
+	atomic_uint_least64_t ahead; /* by writer */
 	atomic_uint_least64_t unsynced; /* by writer */
-	atomic_uint_least64_t wake_at;	/* by both: wake the thread from here */
-	atomic_int failed;		/* by thread */
+	atomic_uint_least64_t wake_at; /* by both: wake the thread from here */
+	atomic_int failed; /* by thread */
 	pthread_mutex_t lock;
 	pthread_cond_t change;
-	struct lt_extent *cur;	 /* lock */
-	struct lt_extent *next;	 /* lock */
+	struct lt_extent *cur; /* lock */
+	struct lt_extent *next; /* lock */
 	struct lt_extent *spare; /* lock */
-	int making;		 /* lock: next is being made */
+	int making; /* lock: next is being made */
 	int taken; /* lock: the writer has next, but does not use it yet */
-	int stop;		 /* lock */
-	int blocked;		 /* thread only: no space, until woken */
+	int stop; /* lock */
+	int blocked; /* thread only: no space, until woken */
 };
 
 static int
@@ -114,10 +119,10 @@ make_next(struct lt_filler *f, uint64_t base, struct lt_extent **out)
 	}
 	pthread_mutex_unlock(&f->lock);
 	if (e == NULL)
-		return lt_extent_create(f->config.dir, name, base,
-		    f->config.segment_bytes, out);
-	if (lt_sys.renameat(f->config.dir, LT_FILLER_SPARE, f->config.dir,
-		name) == 0) {
+		return lt_extent_create(
+		    f->config.dir, name, base, f->config.segment_bytes, out);
+	if (lt_sys.renameat(
+		f->config.dir, LT_FILLER_SPARE, f->config.dir, name) == 0) {
 		e->base = base;
 		*out = e;
 		return LEAT_OK;
@@ -140,8 +145,8 @@ fill(struct lt_filler *f, struct lt_extent *e, uint64_t to)
 	while (rc == LEAT_OK && !stop && n > 0) {
 		rc = lt_extent_fill(e, to, CHUNK, &n);
 		dirty += rc == LEAT_OK ? n : 0;
-		if (dirty > 0 && (dirty >= SYNC_BYTES || n == 0 ||
-				     rc != LEAT_OK)) {
+		if (dirty > 0 &&
+		    (dirty >= SYNC_BYTES || n == 0 || rc != LEAT_OK)) {
 			dirty = 0;
 			if (lt_extent_fill_sync(e) != LEAT_OK)
 				rc = LEAT_E_IO;
@@ -163,23 +168,23 @@ pick(struct lt_filler *f, uint64_t written, uint64_t *to_out)
 
 	if (f->blocked || f->config.prefill_bytes == 0)
 		return NULL;
-	int useful = atomic_load(&f->unsynced) < UNSYNCED_MAX;
-	struct lt_extent *two[2] = {f->cur, f->next};
-	for (int i = 0; useful && i < 2; i++) {
-		uint64_t from = (uint64_t)i * size;
-		if (two[i] == NULL || written + ahead <= from)
-			continue;
-		uint64_t to = written + ahead - from;
-		if (to > size)
-			to = size;
-		uint64_t filled = atomic_load(&two[i]->filled);
-		if (filled >= to || (to < size && to - filled < step))
-			continue;
-		*to_out = to;
-		if (has_room(f, to - filled))
-			return two[i];
-		f->blocked = 1;
-		return NULL;
+	if (atomic_load(&f->unsynced) < UNSYNCED_MAX) {
+		uint64_t pace = written + written / 4;
+		struct lt_extent *e[2] = {f->cur, f->next};
+		uint64_t goal[2] = {written + ahead, pace};
+		for (int i = 0; i < 2; i++) {
+			uint64_t to = goal[i] < size ? goal[i] : size;
+			if (e[i] == NULL)
+				continue;
+			uint64_t filled = atomic_load(&e[i]->filled);
+			if (filled >= to || (to < size && to - filled < step))
+				continue;
+			*to_out = to;
+			if (has_room(f, to - filled))
+				return e[i];
+			f->blocked = 1;
+			return NULL;
+		}
 	}
 	if (f->spare == NULL || atomic_load(&f->spare->filled) == size)
 		return NULL;
@@ -206,7 +211,7 @@ work(struct lt_filler *f, uint64_t written)
 	if (f->cur == NULL || atomic_load(&f->failed))
 		return 0;
 	if (f->next == NULL && !f->making && !f->taken && !f->blocked &&
-	    written >= size / 2) {
+	    written >= size / (f->config.prefill_bytes > 0 ? 16 : 2)) {
 		struct lt_extent *next = NULL;
 		uint64_t base = f->cur->base + size;
 		f->making = 1;
@@ -254,8 +259,7 @@ run(void *arg)
 }
 
 int
-lt_filler_create(
-    const struct lt_filler_config *config, struct lt_filler **out)
+lt_filler_create(const struct lt_filler_config *config, struct lt_filler **out)
 {
 	struct lt_filler *f = lt_mem_alloc(sizeof *f);
 

@@ -19,7 +19,7 @@ struct lt_filler_config {
 	int dir; /* of the segments, borrowed */
 	uint64_t segment_bytes;
 	uint64_t prefill_bytes; /* 0: no zeroes, no reuse; next file only */
-	uint64_t full_percent;	/* disk use from which publishing stops */
+	uint64_t full_percent; /* disk use from which publishing stops */
 };
 
 /* No thread yet; until lt_filler_start the writer makes its own files. */
@@ -37,12 +37,13 @@ void lt_filler_moved(struct lt_filler *f, uint64_t written);
 void lt_filler_synced(struct lt_filler *f);
 /* The segment that begins at base (the one behind that in use): prepared, or
  * made now. The reference is the caller's, who uses it next. */
-int lt_filler_next(struct lt_filler *f, uint64_t base, struct lt_extent **out)
-    LT_MUST_CHECK;
+int lt_filler_next(
+    struct lt_filler *f, uint64_t base, struct lt_extent **out) LT_MUST_CHECK;
 /* Take the segment file `name` out of the log: kept to become the next one if
  * there is need and room, else deleted. */
 int lt_filler_recycle(struct lt_filler *f, const char *name) LT_MUST_CHECK;
-/* The disk is full: give back the segment kept for reuse. 1 if there was one. */
+/* The disk is full: give back the segment kept for reuse. 1 if there was one.
+ */
 int lt_filler_shed(struct lt_filler *f);
 /* 1 after a failed write or sync of the thread: the log has failed. */
 int lt_filler_failed(const struct lt_filler *f);

@@ -15,8 +15,8 @@
 #include "leat/status.h"
 
 #define HOUR_MS 3600000
-#define DROPS_MAX 8	 /* of one call */
-#define DROPS_URGENT 64	 /* of one call, above disk_expire_percent */
+#define DROPS_MAX 8 /* of one call */
+#define DROPS_URGENT 64 /* of one call, above disk_expire_percent */
 
 /* Use of the file system as df has it: what only root may use is not there. */
 static int

@@ -26,6 +26,7 @@
 
 #define CACHE 1024
 #define GAP_MAX (1 << 20) /* believed without a whole-record CRC */
+#define OFFSET_MAX (INT64_MAX / LT_CQ_ENTRY_BYTES - LT_CQ_FILE_ENTRIES)
 #define PROGRESS_BYTES (16u << 20)
 
 struct cached {
@@ -120,11 +121,8 @@ seed_marks(struct scan *s)
 static int
 identity(const struct lt_record_view *v, uint64_t *session, uint64_t *seq)
 {
-	const uint8_t *end = v->base + v->bytes;
-
-	return v->props_bytes >= LT_RECORD_UNIQ_BYTES + LT_RECORD_CRC_BYTES &&
-	       memcmp(end - LT_RECORD_CRC_BYTES, "__CRC32#\001", 9) == 0 &&
-	       lt_record_identity(v, session, seq) == LEAT_OK;
+	return lt_record_identity(v, session, seq) == LEAT_OK &&
+	       lt_record_has_crc(v);
 }
 
 static int
@@ -219,15 +217,12 @@ static int
 is_wild(const struct scan *s, const struct lt_cq *cq,
     const struct lt_record_view *v)
 {
-	const uint8_t *end = v->base + v->bytes;
-
-	if (v->queue_offset < 0)
+	if (v->queue_offset < 0 || v->queue_offset > OFFSET_MAX)
 		return 1;
 	if (v->queue_offset - cq->next <= GAP_MAX ||
 	    (cq->next == 0 && s->log_min > 0))
 		return 0;
-	return v->props_bytes < LT_RECORD_CRC_BYTES ||
-	       memcmp(end - LT_RECORD_CRC_BYTES, "__CRC32#\001", 9) != 0;
+	return !lt_record_has_crc(v);
 }
 
 static int

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
+#include "proto/limits.h"
 
 #define MAGIC "LEATSNAP"
 #define FORMAT 1
@@ -206,7 +207,7 @@ lt_snapshot_write(int store_dir, struct lt_cq_set *queues, uint64_t log_offset,
 {
 	struct queue_list list = {0};
 	uint8_t *buf = NULL;
-	size_t bytes;
+	size_t bytes = 0;
 	int rc = lt_cq_flush_all(queues);
 
 	if (rc == LEAT_OK)
@@ -258,6 +259,18 @@ load(int store_dir, uint8_t **buf_out, size_t *bytes_out)
 	return LEAT_OK;
 }
 
+/* What a queue can be, also if the checksum is right by chance. */
+static int
+is_queue(const struct lt_snapshot_queue *q)
+{
+	return q->topic_bytes > 0 && q->topic_bytes < LT_NAME_FIELD &&
+	       q->topic[0] != '.' &&
+	       memchr(q->topic, '/', q->topic_bytes) == NULL &&
+	       memchr(q->topic, 0, q->topic_bytes) == NULL &&
+	       q->queue < LT_QUEUES_MAX && q->next > 0 &&
+	       q->next <= INT64_MAX / LT_CQ_ENTRY_BYTES - LT_CQ_FILE_ENTRIES;
+}
+
 static int
 parse_queues(struct lt_snapshot *s, const uint8_t **at, const uint8_t *end)
 {
@@ -273,8 +286,7 @@ parse_queues(struct lt_snapshot *s, const uint8_t **at, const uint8_t *end)
 		q->next = (int64_t)lt_bytes_get64(p + 6);
 		q->topic = (const char *)p + QUEUE_BYTES;
 		p += QUEUE_BYTES;
-		if (q->topic_bytes == 0 || q->topic_bytes > end - p ||
-		    q->next <= 0)
+		if (q->topic_bytes > end - p || !is_queue(q))
 			return LEAT_E_CORRUPT;
 		p += q->topic_bytes;
 	}

@@ -6,6 +6,8 @@
  * The lock is an flock on a descriptor that the children inherit, so it lasts
  * until the last process that may write here is gone: after a SIGKILL of the
  * supervisor a new one waits for the old children, which leave by themselves.
+ * A record lock on the same file belongs to the supervisor alone and tells the
+ * two cases apart, zombies and reused process ids included.
  */
 #include "config.h"
 #include "supervisor/supervisor.h"
@@ -15,7 +17,6 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +33,9 @@
 #include "leat/status.h"
 
 #define SECRET_BYTES 32
-#define ORPHANS_MS                                                             \
-	10000 /* how long children of a killed supervisor may take             \
-	       */
+/* How long processes of a killed supervisor may take, and it itself. */
+#define ORPHANS_MS 10000
+#define DYING_MS 300
 #define BACKLOG 1024
 
 #define say(...)                                                               \
@@ -124,30 +125,51 @@ lt_home_drop_root(struct lt_home *h, const struct lt_options *o)
 
 /* --- the lock --- */
 
+/* Process id of the leatd that holds the directory, 0: it is gone. */
 static pid_t
 holder(int fd)
 {
-	char text[32];
-	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-	if (n <= 0)
+	if (fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
 		return 0;
-	text[n] = 0;
-	return (pid_t)strtol(text, NULL, 10);
+	return lock.l_pid;
 }
 
+/* 0: locked; 1: try again; -1 after an error line. */
 static int
-is_alive(pid_t pid)
+try_lock(const struct lt_home *h, uint64_t waited_ms)
 {
-	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+	if (flock(h->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno != EWOULDBLOCK && errno != EINTR) {
+		say("cannot lock %s/lock: %s", h->dir, strerror(errno));
+		return -1;
+	}
+	pid_t pid = holder(h->lock_fd);
+	if (pid != 0 && waited_ms >= DYING_MS) {
+		say("%s is in use by leatd with process id %d: stop it or name "
+		    "another directory with --dir",
+		    h->dir, (int)pid);
+		return -1;
+	}
+	if (waited_ms >= ORPHANS_MS) {
+		say("%s is still in use by processes of a leatd that is gone: "
+		    "kill leat-store and leat-queue",
+		    h->dir);
+		return -1;
+	}
+	return 1;
 }
 
 int
 lt_home_lock(struct lt_home *h)
 {
 	const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+	struct flock mine = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	uint64_t begin = lt_clock_mono_ms();
 	char text[32];
-	uint64_t give_up = lt_clock_mono_ms() + ORPHANS_MS;
+	int rc;
 
 	h->lock_fd =
 	    openat(h->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -156,29 +178,14 @@ lt_home_lock(struct lt_home *h)
 		    strerror(errno), (unsigned)geteuid());
 		return -1;
 	}
-	while (flock(h->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		int err = errno;
-		if (err != EWOULDBLOCK && err != EINTR) {
-			say("cannot lock %s/lock: %s", h->dir, strerror(err));
-			return -1;
-		}
-		pid_t pid = holder(h->lock_fd);
-		if (is_alive(pid)) {
-			say("%s is in use by leatd with process id %d: stop it "
-			    "or name another directory with --dir",
-			    h->dir, (int)pid);
-			return -1;
-		}
-		if (lt_clock_mono_ms() >= give_up) {
-			say("%s is still in use by children of leatd with "
-			    "process id %d, which is gone: stop them",
-			    h->dir, (int)pid);
-			return -1;
-		}
+	while ((rc = try_lock(h, lt_clock_mono_ms() - begin)) > 0)
 		nanosleep(&pause, NULL);
-	}
+	if (rc != 0)
+		return -1;
+	/* For readers; nothing depends on it. */
 	int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-	if (ftruncate(h->lock_fd, 0) != 0 ||
+	if (fcntl(h->lock_fd, F_SETLK, &mine) != 0 ||
+	    ftruncate(h->lock_fd, 0) != 0 ||
 	    pwrite(h->lock_fd, text, (size_t)n, 0) != n) {
 		say("cannot write %s/lock: %s", h->dir, strerror(errno));
 		return -1;

@@ -251,26 +251,38 @@ struct consumer {
 	uint64_t progress_ms;
 };
 
+/* What is wrong with a message, and where it is. */
+static int
+wrong(struct consumer *me, const struct head *h, const struct leat_delivery *d,
+    const char *what)
+{
+	me->p->result->status = LEAT_E_CORRUPT;
+	snprintf(me->p->result->text, sizeof me->p->result->text,
+	    "message %" PRIu64 " of producer %" PRIu64 " %s (queue %" PRIu32
+	    ", offset %" PRId64 ", attempt %" PRIu32 ")",
+	    h->seq, h->producer, what, d->queue, d->queue_offset, d->attempt);
+	return LEAT_E_CORRUPT;
+}
+
 static int
 check_order(
-    struct consumer *me, const struct head *h, uint32_t queue, uint32_t attempt)
+    struct consumer *me, const struct head *h, const struct leat_delivery *d)
 {
 	const struct lt_bench_plan *plan = me->p->plan;
-	uint64_t *next = &me->next[h->producer * plan->queues + queue];
+	uint64_t *next = &me->next[h->producer * plan->queues + d->queue];
 	if (plan->group) {
 		uint64_t n = h->producer * lt_bench_share(plan) + h->seq;
 		uint64_t bit = 1ull << (n % 64);
 		if ((atomic_fetch_or_explicit(
 			 &me->p->s->seen[n / 64], bit, memory_order_relaxed) &
 			bit) != 0)
-			return failed(
-			    me->p, LEAT_E_CORRUPT, "a message came twice");
-		if (h->seq < *next && attempt == 1)
+			return wrong(me, h, d, "came twice");
+		if (h->seq < *next && d->attempt == 1)
 			me->p->result->disordered++;
 	} else if (h->seq != *next) {
-		return failed(me->p, LEAT_E_CORRUPT,
-		    h->seq > *next ? "a message is missing"
-				   : "a message came twice or out of order");
+		return wrong(me, h, d,
+		    h->seq > *next ? "comes too soon"
+				   : "came twice or out of order");
 	}
 	*next = h->seq + plan->queues;
 	return LEAT_OK;
@@ -292,8 +304,8 @@ check(struct consumer *me, const struct leat_delivery *d, uint64_t now)
 	    d->queue != (h.seq + h.producer) % plan->queues ||
 	    (plan->size > sizeof h &&
 		((const uint8_t *)d->body)[plan->size - 1] != (uint8_t)h.seq))
-		return failed(me->p, LEAT_E_CORRUPT, "a message was altered");
-	int rc = check_order(me, &h, d->queue, d->attempt);
+		return wrong(me, &h, d, "was altered");
+	int rc = check_order(me, &h, d);
 	if (rc == LEAT_OK && h.stamp_ns != 0)
 		lt_histogram_add(&me->p->result->time_ns,
 		    now > h.stamp_ns ? now - h.stamp_ns : 0);
@@ -335,6 +347,20 @@ is_done(const struct consumer *me)
 }
 
 static int
+missing(struct consumer *me)
+{
+	uint64_t have = me->p->plan->group
+			    ? atomic_load_explicit(
+				  &me->p->s->consumed, memory_order_relaxed)
+			    : me->p->result->messages;
+	me->p->result->status = LEAT_E_TIMEOUT;
+	snprintf(me->p->result->text, sizeof me->p->result->text,
+	    "%" PRIu64 " of %" PRIu64 " messages are missing",
+	    me->expected - have, me->expected);
+	return LEAT_E_TIMEOUT;
+}
+
+static int
 consume_all(struct consumer *me)
 {
 	static struct leat_delivery d[POLL_MAX];
@@ -358,8 +384,7 @@ consume_all(struct consumer *me)
 			me->progress_ms = now;
 		seen = consumed;
 		if (now - me->progress_ms > (uint64_t)me->p->plan->timeout_ms)
-			return failed(
-			    me->p, LEAT_E_TIMEOUT, "messages are missing");
+			return missing(me);
 	}
 	return LEAT_OK;
 }

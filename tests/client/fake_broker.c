@@ -434,7 +434,7 @@ fill_topic(struct fake *f, struct lt_wire_topic *t)
 }
 
 static struct table *
-table_of(struct fake *f, const char *group, uint32_t queue)
+table_of(struct fake *f, const char *group, uint32_t queue, int64_t first)
 {
 	struct table *t = f->tables;
 
@@ -447,7 +447,9 @@ table_of(struct fake *f, const char *group, uint32_t queue)
 	t->queue = queue;
 	t->fd = make_segment(&t->seg, LT_SEGMENT_TABLE,
 	    lt_table_bytes(f->o.window), 0, f->o.window, 0);
-	lt_table_format(&t->seg, 0, f->o.window);
+	/* Nothing is known of the group: the member's word counts. */
+	t->progress = first;
+	lt_table_format(&t->seg, first, f->o.window);
 	OK(lt_table_init(&t->table, &t->seg));
 	return t;
 }
@@ -483,7 +485,8 @@ on_subscribe(struct fake *f, struct session *s)
 	r.max_offset = q->count;
 	r.lease_ms = 30000;
 	if (m->group[0] != '\0' && m->mode == LEAT_CLUSTERING) {
-		sub->table = table_of(f, m->group, m->queue);
+		sub->table = table_of(f, m->group, m->queue,
+		    m->from == LEAT_FROM_OFFSET ? m->value : 0);
 		if (old == NULL)
 			sub->owner = ++sub->table->owners;
 		r.owner = sub->owner;

@@ -227,9 +227,12 @@ failpoint_world(struct storm *s, const char *name)
 
 	snprintf(spec, sizeof(spec), "%s:%u", name,
 	    r.skip + (r.hot ? pick(0, 60) : 0));
-	if (in_client)
+	if (in_client) {
 		s->client_failpoint = spec;
-	else
+		s->client_role = strncmp(name, "client.lane", 11) == 0
+				     ? STORM_PRODUCER
+				     : STORM_MEMBER;
+	} else
 		s->failpoint = spec;
 	s->may_die = strncmp(name, "supervisor.", 11) == 0;
 	if (s->may_die)

@@ -41,7 +41,8 @@ storm_spawn(struct storm *s, enum storm_role role, uint32_t slot)
 	c->slot = slot;
 	c->life++;
 	c->finished = 0;
-	c->may_die = s->client_failpoint != NULL;
+	c->may_die = s->client_failpoint != NULL && slot == 0 &&
+		     role == s->client_role && c->life == 1;
 	c->pid = fork();
 	if (c->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -80,7 +81,6 @@ revive(struct storm *s, struct storm_child *c)
 	c->pid = 0;
 	if (c->role == STORM_MEMBER)
 		atomic_store(&s->w->dead_life[c->slot], c->life);
-	s->client_failpoint = NULL;
 	return storm_spawn(s, c->role, c->slot);
 }
 
@@ -183,7 +183,6 @@ storm_load(struct storm *s)
 		if ((i != 3 || s->w->accepted) &&
 		    storm_spawn(s, STORM_PRODUCER, i) != 0)
 			return -1;
-	s->client_failpoint = NULL;
 	for (i = 0; i < WORLD_MEMBERS; i++)
 		if (storm_spawn(s, STORM_MEMBER, i) != 0)
 			return -1;

@@ -37,7 +37,8 @@ struct storm {
 	int may_die; /* leatd may die: a failpoint is armed in it */
 	uint64_t settled_ms; /* when an odd epoch ends; 0: even */
 	const char *failpoint; /* NULL or "name:skip" for the broker */
-	const char *client_failpoint; /* the same for the next client */
+	const char *client_failpoint; /* the same for client 0 of a role */
+	enum storm_role client_role;
 	char once[128]; /* LEAT_FAILPOINT_ONCE */
 };
 

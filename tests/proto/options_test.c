@@ -339,8 +339,8 @@ head(const char *section, const char *name)
 	static const char *last = "";
 
 	if (strcmp(last, section) != 0)
-		add("%s.Ss [%s] .Bl -tag -width Ds ", last[0] ? ".El " : "",
-		    section);
+		add("%s.Ss Section %s .Bl -tag -width Ds ",
+		    last[0] ? ".El " : "", section);
 	last = section;
 	add(".It Cm %s ", name);
 }
@@ -400,8 +400,8 @@ the_manual_has_the_table(void **state)
 	TAIL(reload);
 #include "proto/options.def"
 	add(".El ");
-	const char *from = strstr(man, ".Ss [broker]");
-	char *to = strstr(man, ".Ss [access]");
+	const char *from = strstr(man, ".Ss Section broker");
+	char *to = strstr(man, ".Ss Section access");
 	assert_non_null(from);
 	assert_non_null(to);
 	*to = 0;

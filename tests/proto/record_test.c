@@ -200,6 +200,21 @@ test_every_cut_is_noticed(void **state)
 	}
 }
 
+/* A lost end is zeroes, and takes the CRC property with it. */
+static void
+test_every_lost_end_is_noticed(void **state)
+{
+	struct lt_record_spec spec = make_spec();
+	struct lt_record_view v;
+	size_t n = sealed(&spec, &v);
+
+	for (size_t cut = n; cut-- > 0;) {
+		buf[cut] = 0;
+		assert_true(lt_record_parse(buf, n, &v) != LEAT_OK ||
+			    lt_record_check(&v) != LEAT_OK);
+	}
+}
+
 static void
 test_long_topic_is_v2(void **state)
 {
@@ -462,6 +477,7 @@ main(void)
 	    cmocka_unit_test(test_view),
 	    cmocka_unit_test(test_every_bit_is_noticed),
 	    cmocka_unit_test(test_every_cut_is_noticed),
+	    cmocka_unit_test(test_every_lost_end_is_noticed),
 	    cmocka_unit_test(test_long_topic_is_v2),
 	    cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_admit_refuses_forged),

@@ -172,12 +172,14 @@ the_store_is_asked_only_at_the_end(void **state)
 	assert_int_equal(fetch(0, 3, 0, 0), LEAT_OK);
 	assert_int_equal(fetched()->count, 2);
 	assert_int_equal(play_store_got(LT_OP_S_QUEUE_SYNC), asked + 1);
-	/* What is in the files is served without a store. */
+	/* Without a store nothing in the files is to be believed. */
 	play_store_kill();
 	play_pump();
-	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
-	assert_int_equal(fetched()->count, 5);
+	assert_int_equal(fetch(0, 0, 0, 0), -1001);
 	play_store_start();
+	assert_int_equal(play_receive(&c), 1);
+	take_buffer();
+	assert_int_equal(fetched()->count, 5);
 }
 
 static void
@@ -193,6 +195,25 @@ damage_costs_the_damaged_record(void **state)
 	assert_int_equal(fetched()->skipped, 2);
 	assert_int_equal(fetched()->next_offset, 6);
 	assert_int_equal(record_at(2, &v).queue_offset, 3);
+}
+
+/* The store dies, unnoticed yet, and what is read looks like a gap. */
+static void
+a_gap_under_a_dead_store_is_none(void **state)
+{
+	struct lt_wire_fetch req = {.topic = topic};
+
+	publish(6);
+	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
+	play_damage("t", 0, 2);
+	play_post(&c, LT_OP_FETCH, &req, sizeof(req));
+	play_store_die_unseen();
+	play_heal("t", 0, 2);
+	play_store_start();
+	assert_int_equal(play_receive(&c), 1);
+	take_buffer();
+	assert_int_equal(fetched()->count, 6);
+	assert_int_equal(fetched()->skipped, 0);
 }
 
 static void
@@ -264,8 +285,7 @@ ranges(void **state)
 	    play_call(&c, LT_OP_QUEUE_RANGE, &req, sizeof(req)), LEAT_E_NAME);
 }
 
-/* --- find
- * ------------------------------------------------------------------------- */
+/* --- find ---------------------------------------------------------------- */
 
 static int
 find(uint32_t what, const char *name, const char *key)
@@ -388,6 +408,7 @@ main(void)
 	    TEST(bytes_are_limited_but_one_record_always_comes),
 	    TEST(the_store_is_asked_only_at_the_end),
 	    TEST(damage_costs_the_damaged_record),
+	    TEST(a_gap_under_a_dead_store_is_none),
 	    TEST(what_retention_took_is_stepped_over),
 	    TEST(the_buffer_grows_for_a_large_record),
 	    TEST(illegal_fetches),

@@ -69,6 +69,9 @@ size_t play_kept(enum lt_keep kind);
 /* The store's view. */
 int64_t play_publish(const char *topic, uint32_t queue, const char *keys,
     const char *tag, const void *body, size_t bytes);
+/* It dies in the moment before the queue manager serves its clients. */
+void play_store_die_unseen(void);
+void play_heal(const char *topic, uint32_t queue, int64_t offset);
 void play_damage(const char *topic, uint32_t queue, int64_t offset);
 void play_retain(const char *topic, uint32_t queue, int64_t first_kept);
 void play_roll(void); /* E_ROLLED */

@@ -50,6 +50,9 @@ sealed_read_only(void **state)
 	void *p;
 
 	assert_int_equal(lt_segment_seal(fd, 1), LEAT_OK);
+	/* A restarted queue manager seals again. */
+	assert_int_equal(lt_segment_seal(fd, 1), LEAT_OK);
+	assert_int_equal(lt_segment_seal(fd, 0), LEAT_OK);
 	assert_int_equal(lt_segment_attach(&other, fd, LT_SEGMENT_RING, 1, 1),
 	    LEAT_E_DENIED);
 	assert_int_equal(

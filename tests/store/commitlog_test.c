@@ -350,8 +350,8 @@ test_files_that_do_not_belong(void **state)
 	close(openat(dir, "commitlog/spare", O_CREAT | O_WRONLY, 0600));
 	close(openat(dir, "commitlog/new-00000000000000065536",
 	    O_CREAT | O_WRONLY, 0600));
-	close(openat(dir, "commitlog/00000000000000065536",
-	    O_CREAT | O_WRONLY, 0600)); /* empty and last: a crash's */
+	close(openat(dir, "commitlog/00000000000000065536", O_CREAT | O_WRONLY,
+	    0600)); /* empty and last: a crash's */
 	log = open_log(0);
 	lt_commitlog_close(log);
 	assert_int_not_equal(faccessat(dir, "commitlog/spare", F_OK, 0), 0);
@@ -359,8 +359,8 @@ test_files_that_do_not_belong(void **state)
 	    faccessat(dir, "commitlog/new-00000000000000065536", F_OK, 0), 0);
 	assert_int_equal(open_segment(SEGMENT), -1);
 
-	int fd = openat(dir, "commitlog/00000000000000065536",
-	    O_CREAT | O_WRONLY, 0600);
+	int fd = openat(
+	    dir, "commitlog/00000000000000065536", O_CREAT | O_WRONLY, 0600);
 	assert_int_equal(ftruncate(fd, SEGMENT / 2), 0);
 	close(fd);
 	assert_int_equal(
@@ -370,7 +370,7 @@ test_files_that_do_not_belong(void **state)
 	    faccessat(dir, "commitlog/00000000000000065536", F_OK, 0), 0);
 }
 
-/* --- failing calls ---------------------------------------------------------- */
+/* --- failing calls ----------------------------------------------------- */
 
 static void
 test_no_space_changes_nothing(void **state)
@@ -603,7 +603,7 @@ test_half_written_batch_is_refused_whole(void **state)
 	lt_commitlog_close(log);
 }
 
-/* --- the filler -------------------------------------------------------------- */
+/* --- the filler -------------------------------------------------------- */
 
 #define RACE_BYTES (1u << 20)
 
@@ -617,8 +617,8 @@ race_filler(void *arg)
 	uint64_t done = 1;
 
 	while (!atomic_load(&race_over) && done > 0)
-		if (lt_extent_fill(e, e->bytes, 1 + rand_r(&seed) % 700,
-			&done) != LEAT_OK)
+		if (lt_extent_fill(
+			e, e->bytes, 1 + rand_r(&seed) % 700, &done) != LEAT_OK)
 			return e;
 	return NULL;
 }

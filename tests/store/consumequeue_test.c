@@ -255,8 +255,7 @@ test_put_at_in_any_order(void **state)
 
 	for (size_t i = 0; i < LT_COUNT(order); i++) {
 		struct lt_cq_entry e = entry_of(order[i]);
-		assert_int_equal(
-		    lt_cq_put_at(set, cq, order[i], &e), LEAT_OK);
+		assert_int_equal(lt_cq_put_at(set, cq, order[i], &e), LEAT_OK);
 		if (i == 4)
 			assert_int_equal(lt_cq_flush_all(set), LEAT_OK);
 	}
@@ -277,8 +276,7 @@ test_put_at_in_any_order(void **state)
 	assert_int_equal(
 	    lt_cq_view_read(view, "T", 0, 12, out, 6, &n), LEAT_OK);
 	assert_int_equal(n, 6);
-	assert_int_equal(
-	    lt_cq_put_at(set, cq, -1, &out[0]), LEAT_E_INVALID);
+	assert_int_equal(lt_cq_put_at(set, cq, -1, &out[0]), LEAT_E_INVALID);
 }
 
 static void
@@ -295,8 +293,7 @@ test_gap_covers_what_was_there(void **state)
 	cq->next = cq->flushed = 5;
 	assert_int_equal(lt_cq_put_at(set, cq, 8, &e), LEAT_OK);
 	assert_int_equal(lt_cq_flush_all(set), LEAT_OK);
-	assert_int_equal(
-	    lt_cq_view_read(view, "T", 0, 0, out, 9, &n), LEAT_OK);
+	assert_int_equal(lt_cq_view_read(view, "T", 0, 0, out, 9, &n), LEAT_OK);
 	assert_int_equal(n, 9);
 	for (int64_t i = 0; i < 9; i++)
 		if (i >= 5 && i <= 7)
@@ -402,8 +399,8 @@ test_min_skips_what_is_gone(void **state)
 		    LEAT_OK);
 		assert_int_equal(min, n);
 	}
-	assert_int_equal(lt_cq_view_min(view, "no", 0, 0, 0, &min),
-	    LEAT_E_NOTFOUND);
+	assert_int_equal(
+	    lt_cq_view_min(view, "no", 0, 0, 0, &min), LEAT_E_NOTFOUND);
 }
 
 static void
@@ -451,7 +448,7 @@ test_view_lists(void **state)
 	assert_int_equal(sum, 1001 + 1020 + 8000);
 }
 
-/* --- failing calls ------------------------------------------------------------- */
+/* --- failing calls ----------------------------------------------------- */
 
 static void
 test_no_space_keeps_entries(void **state)
@@ -520,8 +517,8 @@ try_every_call(enum fault what)
 		assert_int_equal(play(), LEAT_OK);
 		assert_view("T", 0, 0, 100);
 		assert_view("T", 1, 0, 100);
-		assert_view("T", 2, LT_CQ_FILE_ENTRIES - 50,
-		    LT_CQ_FILE_ENTRIES + 50);
+		assert_view(
+		    "T", 2, LT_CQ_FILE_ENTRIES - 50, LT_CQ_FILE_ENTRIES + 50);
 	}
 	print_message("fault %d: %lu calls\n", what, at - 2);
 	assert_true(at > 10);
@@ -558,7 +555,7 @@ test_failed_sync_is_told(void **state)
 	faults_remove();
 }
 
-/* --- very many ------------------------------------------------------------------ */
+/* --- very many --------------------------------------------------------- */
 
 #define MANY 50000u
 

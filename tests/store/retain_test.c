@@ -211,8 +211,8 @@ test_file_that_cannot_go(void **state)
 
 	options.store_retain_bytes = 1;
 	lt_sys.unlinkat = no_unlink;
-	assert_int_equal(lt_retain_run(log_, queues, &options, 0, UINT64_MAX,
-			     dir, &out),
+	assert_int_equal(
+	    lt_retain_run(log_, queues, &options, 0, UINT64_MAX, dir, &out),
 	    LEAT_E_IO);
 	assert_int_equal(out.dropped, 0);
 	assert_int_equal(lt_commitlog_min(log_), 0);

@@ -1,0 +1,188 @@
+/*
+ * group.h - who reads what: queues with their rings (ringset.c), groups with
+ * their progress and tables (group.c, progress.c, groupops.c), subscriptions
+ * (subscribe.c).
+ */
+#ifndef LT_QUEUE_GROUP_H
+#define LT_QUEUE_GROUP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include "base/check.h"
+#include "proto/limits.h"
+#include "queue/job.h"
+#include "queue/topic.h"
+#include "shm/grouptable.h"
+#include "shm/segment.h"
+
+#define LT_SUBS_MAX 65536 /* subscriptions of one session; refused */
+#define LT_TABLE_REST_MS 60000 /* a table with holes outlives its members */
+
+/* --- ringset.c: queues somebody asked for, and their rings --------------- */
+enum lt_ring_state {
+	LT_RING_NONE,
+	LT_RING_ASKED,
+	LT_RING_READY
+};
+struct lt_qref {
+	uint32_t topic;
+	uint32_t queue;
+	int64_t max; /* largest end told by the store */
+	int64_t synced; /* entries below are in the files of this store */
+	int64_t min; /* cached; min_at_log says for which log_min */
+	uint64_t min_at_log;
+	enum lt_ring_state state;
+	uint32_t users; /* subscriptions */
+	int replaced; /* the ring asked for replaces one that has readers */
+	uint64_t id; /* of the ring */
+	uint64_t retry_ms; /* no ring could be made: not before then */
+	uint64_t bytes; /* of the ring to make */
+	int fd;
+	struct lt_segment seg; /* read-only mapping */
+	uint64_t idle_since_ms;
+	struct lt_sub_list subs;
+	struct lt_job_queue waiting;
+};
+int lt_ringset_init(struct lt_manager *m) LT_MUST_CHECK;
+void lt_ringset_fini(struct lt_manager *m);
+struct lt_qref *lt_ringset_find(
+    struct lt_manager *m, uint32_t topic, uint32_t queue);
+/* Find or make; NULL: no memory. */
+struct lt_qref *lt_ringset_get(
+    struct lt_manager *m, uint32_t topic, uint32_t queue);
+/* LEAT_OK: ready, or there can be none (state says); AGAIN: asked for, the job
+ * is parked. */
+int lt_ringset_ask(
+    struct lt_manager *m, struct lt_qref *q, struct lt_job *job) LT_MUST_CHECK;
+/* Largest queue offset known (ring or last answer). */
+int64_t lt_ringset_max(const struct lt_qref *q);
+/* Oldest offset still there, as far as entries up to q->synced tell. */
+int64_t lt_ringset_min(
+    struct lt_manager *m, struct lt_qref *q, const struct lt_topic *topic);
+void lt_ringset_store_gone(struct lt_manager *m);
+void lt_ringset_drop_topic(struct lt_manager *m, uint32_t topic);
+int lt_ringset_housekeep(struct lt_manager *m, uint64_t now_ms);
+void lt_ringset_on_grow(struct lt_job *job);
+
+/* --- group.c, progress.c: groups, their progress and tables -------------- */
+struct lt_group {
+	char name[LT_NAME_FIELD];
+	uint32_t mode; /* of its live members */
+	uint32_t members; /* live subscriptions */
+	uint32_t progress; /* entries */
+};
+struct lt_progress {
+	struct lt_group *group;
+	uint32_t topic;
+	uint32_t queue;
+	uint32_t mode;
+	uint32_t members; /* live subscriptions */
+	char *topic_name;
+	char member[LT_MEMBER_FIELD];
+	int64_t offset; /* next that is not acknowledged */
+	int64_t sent; /* in the record on its way */
+	int64_t logged; /* durable; -1: none */
+	uint32_t dirty;
+	uint32_t in_flight;
+	uint32_t deleted; /* goes when that is durable */
+	struct lt_claims *claims;
+	size_t slot;
+};
+/* The live table of a clustering group on one queue. */
+struct lt_claims {
+	uint64_t id;
+	uint32_t serial; /* 24 bits, part of subscription ids */
+	uint32_t uid; /* whose processes may share it */
+	uint32_t next_owner;
+	uint32_t owner_limit; /* numbers below are kept as used */
+	int fd;
+	struct lt_segment seg;
+	struct lt_table table;
+	struct lt_progress *progress;
+	struct lt_sub_list subs;
+	uint32_t sub_count;
+	uint64_t sweep_at_ms;
+	uint64_t pause_ms;
+	uint64_t orphans_at_ms; /* taken over: owners nobody resumed go then */
+	uint64_t rest_since_ms; /* no member since; 0: has some */
+	uint64_t claimed;
+	uint64_t log_min;
+	int64_t cursor;
+	LIST_ENTRY(lt_claims) link;
+};
+struct lt_sub {
+	LIST_ENTRY(lt_sub) session_link;
+	LIST_ENTRY(lt_sub) claims_link;
+	LIST_ENTRY(lt_sub) queue_link;
+	struct lt_session *session;
+	struct lt_qref *qref;
+	struct lt_progress *progress; /* NULL: browse */
+	struct lt_claims *claims; /* clustering */
+	uint64_t id;
+	uint32_t topic;
+	uint32_t queue;
+	uint32_t mode;
+	uint32_t owner;
+	int has_ring;
+};
+
+int lt_group_init(struct lt_manager *m) LT_MUST_CHECK;
+void lt_group_fini(struct lt_manager *m);
+struct lt_group *lt_group_find(struct lt_manager *m, const char *name);
+struct lt_progress *lt_group_progress(struct lt_manager *m, const char *group,
+    uint32_t topic, uint32_t queue, const char *member);
+/* Find or make, at offset -1 if new. NULL: no memory. */
+struct lt_progress *lt_group_progress_get(struct lt_manager *m,
+    const char *group, uint32_t topic, uint32_t queue, const char *member);
+void lt_group_progress_free(struct lt_manager *m, struct lt_progress *p);
+/* A new offset for a progress, going back included; clears `deleted`. */
+void lt_group_progress_set(
+    struct lt_manager *m, struct lt_progress *p, int64_t offset);
+void lt_group_drop_topic(struct lt_manager *m, uint32_t topic);
+/* Join: makes the table if need be. LEAT_OK, DENIED (another user's table),
+ * NOSPACE, NOMEM, LIMIT. `want` is the owner number of a resumed member, or 0.
+ */
+int lt_group_join(
+    struct lt_manager *m, struct lt_sub *sub, uint32_t want) LT_MUST_CHECK;
+/* Leave: frees what it held; with keep_claims it comes back under the same
+ * number at once. */
+void lt_group_leave(struct lt_manager *m, struct lt_sub *sub, int keep_claims);
+/* Replace a live table by one that begins at offset; members are told. */
+void lt_group_move(struct lt_manager *m, struct lt_progress *p, int64_t offset);
+void lt_group_claims_free(
+    struct lt_manager *m, struct lt_claims *claims, int keep);
+/* A table from the queue manager before us; takes fd in any case. */
+void lt_group_kept(struct lt_manager *m, uint64_t id, const uint8_t *blob,
+    size_t blob_bytes, int fd);
+/* State is loaded and queue ends are known: go on with the kept tables. */
+void lt_group_adopt(struct lt_manager *m);
+/* Ask the store for the ends of the queues of kept tables. */
+void lt_group_adopt_ask(struct lt_manager *m);
+
+/* Look at one table: progress, leases; dead_owner 0: none. 1: it changed. */
+int lt_progress_sweep(
+    struct lt_manager *m, struct lt_claims *claims, uint16_t dead_owner);
+void lt_progress_timer(struct lt_manager *m, uint64_t now_ms);
+/* ms until the next thing to do, -1: nothing. */
+int lt_progress_timeout(const struct lt_manager *m, uint64_t now_ms);
+void lt_progress_soon(struct lt_manager *m, struct lt_claims *claims);
+void lt_progress_sweep_all(struct lt_manager *m);
+
+/* --- groupops.c ---------------------------------------------------------- */
+void lt_groupops_on_list(struct lt_job *job);
+void lt_groupops_on_seek(struct lt_job *job);
+void lt_groupops_on_delete(struct lt_job *job);
+
+/* --- subscribe.c --------------------------------------------------------- */
+void lt_subscribe_on_subscribe(struct lt_job *job);
+void lt_subscribe_on_unsubscribe(struct lt_job *job);
+void lt_subscribe_on_commit(struct lt_job *job);
+struct lt_sub *lt_subscribe_find(struct lt_session *s, uint64_t id);
+/* End one: leaves group and ring; no answer to anybody. */
+void lt_subscribe_end(struct lt_manager *m, struct lt_sub *sub);
+void lt_subscribe_watch(struct lt_manager *m, const struct lt_sub *sub, int on);
+/* Tell the client to subscribe again. */
+void lt_subscribe_moved(struct lt_sub *sub);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * keyfile.h - the files of the key index, for keyindex.c alone: which there
+ * are, how far they can be trusted, and blocks for what is written to them.
+ */
+#ifndef LT_QUEUE_KEYFILE_H
+#define LT_QUEUE_KEYFILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/check.h"
+#include "proto/limits.h"
+
+#define LT_KEYFILE_HEAD 40
+#define LT_KEYFILE_SLOTS 5000000u
+#define LT_KEYFILE_ENTRIES 20000000u
+#define LT_KEYFILE_ENTRY 20
+#define LT_KEYFILE_ENTRIES_AT (LT_KEYFILE_HEAD + (uint64_t)LT_KEYFILE_SLOTS * 4)
+#define LT_KEYFILE_BYTES                                                       \
+	(LT_KEYFILE_ENTRIES_AT +                                               \
+	    (uint64_t)LT_KEYFILE_ENTRIES * LT_KEYFILE_ENTRY)
+#define LT_KEYFILE_PAGE 4096u
+#define LT_KEYFILE_SLOT_PAGES (LT_KEYFILE_ENTRIES_AT / LT_KEYFILE_PAGE + 1)
+
+_Static_assert(LT_KEYFILE_BYTES == 420000040, "RocketMQ's size");
+
+struct lt_keyfile {
+	uint64_t name; /* its digits as a number */
+	uint8_t *map; /* NULL: not mapped */
+	int fd; /* -1: not open */
+	int writable;
+};
+
+struct lt_keyindex {
+	int store_dir;
+	int dir; /* -1: not there yet */
+	int loaded;
+	int first_step; /* the log may be shorter than the index */
+	int marked; /* the checkpoint says that we are writing */
+	int failed;
+	uint64_t end;
+	struct lt_keyfile *files; /* oldest first; the last one is written to */
+	size_t count;
+	size_t capacity;
+	uint32_t since_mark; /* entries since the last checkpoint */
+	uint64_t reserved; /* entry bytes of the last file have blocks */
+	/* A bit for each page of slots that has a block. */
+	uint8_t slot_pages[LT_KEYFILE_SLOT_PAGES / 8 + 1];
+	char text[LT_NAME_FIELD + 1 + LT_PROPERTIES_MAX];
+};
+
+/* Map a file, for writing if asked; CORRUPT: not an index file's size. */
+int lt_keyfile_map(
+    struct lt_keyindex *ix, struct lt_keyfile *f, int writable) LT_MUST_CHECK;
+void lt_keyfile_release(struct lt_keyfile *f);
+/* Delete the i-th file. */
+void lt_keyfile_delete(struct lt_keyindex *ix, size_t i);
+/* Make a new last file, mapped for writing. */
+int lt_keyfile_create(struct lt_keyindex *ix) LT_MUST_CHECK;
+/* Have blocks for a slot or an entry of the last file: NOSPACE, IO. */
+int lt_keyfile_reserve_slot(
+    struct lt_keyindex *ix, struct lt_keyfile *f, uint64_t at) LT_MUST_CHECK;
+int lt_keyfile_reserve_entry(
+    struct lt_keyindex *ix, struct lt_keyfile *f, uint64_t at) LT_MUST_CHECK;
+void lt_keyfile_forget_reserved(struct lt_keyindex *ix);
+/* Before anything is written: index/ is there, the checkpoint says so. */
+int lt_keyfile_begin(struct lt_keyindex *ix) LT_MUST_CHECK;
+/* Make the last file durable, then say so in the checkpoint. */
+int lt_keyfile_checkpoint(
+    struct lt_keyindex *ix, int clean, int sealed) LT_MUST_CHECK;
+/* Find out, once, what is there, as far as it can be trusted. */
+int lt_keyfile_load(struct lt_keyindex *ix) LT_MUST_CHECK;
+
+#endif

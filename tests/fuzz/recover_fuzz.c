@@ -1,0 +1,148 @@
+/*
+ * recover_fuzz.c - any bytes as a store: the input's first two bytes say how
+ * much of it is the snapshot (top bit: its checksum is made right), the rest is
+ * the log's first segment. Recovery
+ * comes to an end without error, a second one finds the same, and verify agrees
+ * that no record is damaged that recovery did not count.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../support/faults.h"
+#include "base/bytes.h"
+#include "base/crc32.h"
+#include "base/log.h"
+#include "leat/status.h"
+#include "proto/record.h"
+#include "store/recover.h"
+
+#define FUZZ_RUNS 400
+#include "drive.h"
+
+#define SEGMENT 16384u
+#define FIRST "commitlog/00000000000000000000"
+
+static char path[256];
+static int dir = -1;
+
+static void
+put_file(const char *name, const void *p, size_t bytes, size_t size)
+{
+	int fd = openat(dir, name, O_CREAT | O_TRUNC | O_WRONLY, 0640);
+
+	LT_ASSERT(fd >= 0);
+	LT_ASSERT(write(fd, p, bytes) == (ssize_t)bytes);
+	LT_ASSERT(ftruncate(fd, (off_t)size) == 0);
+	close(fd);
+}
+
+/* Past the checksum, so that what is behind it meets strange values too. */
+static void
+put_snapshot(const uint8_t *p, size_t bytes, int is_sealed)
+{
+	static uint8_t copy[65536];
+
+	memcpy(copy, p, bytes);
+	if (is_sealed && bytes >= 52) {
+		memcpy(copy, "LEATSNAP", 8);
+		lt_bytes_put32(copy + 8, 1);
+		lt_bytes_put32(copy + 44, (uint32_t)bytes);
+		lt_bytes_put32(copy + bytes - 4, lt_crc32(0, copy, bytes - 4));
+	}
+	put_file("snapshot", copy, bytes, bytes);
+}
+
+static void
+recover(struct lt_recovered *out)
+{
+	struct lt_options o = {
+	    .store_segment_bytes = SEGMENT, .store_disk_full_percent = 100};
+	struct lt_commitlog *log;
+	struct lt_cq_set *queues;
+
+	LT_ASSERT(lt_commitlog_open(dir, &o, &log) == LEAT_OK);
+	LT_ASSERT(lt_cq_set_open(dir, &queues) == LEAT_OK);
+	LT_ASSERT(lt_recover_run(dir, log, queues, out, NULL, NULL) == LEAT_OK);
+	LT_ASSERT(out->log_end == lt_commitlog_end(log));
+	LT_ASSERT(out->log_end <= SEGMENT);
+	LT_ASSERT(lt_snapshot_write(dir, queues, out->log_end, out->marks,
+		      out->mark_count) == LEAT_OK);
+	lt_cq_set_close(queues);
+	lt_commitlog_close(log);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	struct lt_recovered first, second;
+	struct lt_verify_report report;
+	size_t snapshot, log;
+	int is_sealed;
+
+	if (bytes < 2)
+		return 0;
+	lt_log_init("recover_fuzz", LT_LOG_ERROR);
+	dir = faults_scratch(path, sizeof(path));
+	LT_ASSERT(dir >= 0);
+	snapshot = lt_bytes_get16(data) & 0x7fff;
+	is_sealed = data[0] >> 7;
+	data += 2;
+	bytes -= 2;
+	if (snapshot > bytes)
+		snapshot = bytes;
+	log = bytes - snapshot < SEGMENT ? bytes - snapshot : SEGMENT;
+	LT_ASSERT(mkdirat(dir, "commitlog", 0750) == 0);
+	if (snapshot > 0)
+		put_snapshot(data, snapshot, is_sealed);
+	put_file(FIRST, data + snapshot, log, SEGMENT);
+
+	recover(&first);
+	recover(&second);
+	LT_ASSERT(second.log_end == first.log_end);
+	LT_ASSERT(second.mark_count == first.mark_count);
+	LT_ASSERT(lt_recover_verify(dir, &report, NULL, NULL) >= 0);
+	LT_ASSERT(report.log_end == first.log_end);
+	LT_ASSERT(lt_recover_rebuild(dir, &report, NULL, NULL) >= 0);
+	LT_ASSERT(report.log_end == first.log_end);
+	lt_recovered_fini(&first);
+	lt_recovered_fini(&second);
+	close(dir);
+	faults_remove_tree(path);
+	return 0;
+}
+
+/* n * 3 records, and with odd n a snapshot at 0 with two queues and a mark. */
+size_t
+fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
+{
+	size_t at = 2;
+	size_t log = 0;
+
+	memset(buf, 0, 256);
+	if (n & 1) {
+		uint8_t *p = buf + 2;
+
+		lt_bytes_put32(p + 12, 2);
+		lt_bytes_put32(p + 16, 1);
+		for (uint8_t *q = p + 48; q < p + 86; q += 19) {
+			lt_bytes_put16(q, 5);
+			lt_bytes_put32(q + 2, n);
+			lt_bytes_put64(q + 6, n * 7 + 1);
+			memcpy(q + 14, "topic", 5);
+		}
+		lt_bytes_put64(p + 86, 0xABCD);
+		lt_bytes_put64(p + 94, n);
+		lt_bytes_put16(buf, 0x8000 | 114);
+		at += 114;
+	}
+	for (unsigned i = 0; i < n * 3; i++)
+		log += faults_record(buf + at + log, cap - at - log, "topic",
+		    i % 2, i / 2, log, 1000 + i, NULL, i * 7, i + 1);
+	return at + log;
+}

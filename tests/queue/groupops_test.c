@@ -1,0 +1,222 @@
+/*
+ * groupops_test.c - list, seek and delete groups; what happens to them when
+ * their messages go.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "member.h"
+
+/* --- list, seek, delete -------------------------------------------------- */
+
+static void
+seek_is_tried_first(void **state)
+{
+	const struct lt_wire_groups *r =
+	    (const void *)member_client.reply.bytes;
+	const struct lt_wire_group_entry *e = (const void *)(r + 1);
+	struct play_sub a;
+
+	member_publish(10);
+	assert_int_equal(
+	    member_seek("g", LEAT_FROM_END, 0, 1), LEAT_E_NOTFOUND);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 5);
+	assert_int_equal(member_seek("g", LEAT_FROM_OFFSET, 8, 0), LEAT_OK);
+	assert_int_equal(r->count, 2); /* queues */
+	assert_int_equal(e[0].progress, 8);
+	assert_int_equal(e[0].max_offset, 10);
+	assert_int_equal(member_progress_of("g"), 5);
+	play_sub_fini(&a);
+}
+
+static void
+seek_moves_live_members(void **state)
+{
+	struct play_sub a;
+	uint32_t attempt;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 5);
+	assert_int_equal(member_claim(&a, 5, &attempt), LEAT_OK);
+	uint64_t table = a.table_inode;
+	assert_int_equal(member_seek("g", LEAT_FROM_OFFSET, 2, 1), LEAT_OK);
+	assert_int_equal(atomic_load(&a.table.shared->closed), 1);
+	(void)play_receive(&member_client);
+	assert_int_equal(member_client.events[LT_OP_EV_MOVED], 1);
+	assert_int_equal(play_resubscribe(&member_client, &a, "t", 0, "g",
+			     LEAT_CLUSTERING, 6, a.id),
+	    LEAT_OK);
+	assert_int_not_equal(a.table_inode, table);
+	assert_int_equal(a.offset, 2);
+	assert_int_equal(member_listed("g", NULL)->members, 1);
+	member_consume(&a, 2, 4);
+	assert_int_equal(member_progress_of("g"), 4);
+	play_sub_fini(&a);
+	/* Durable: even back. */
+	assert_int_equal(member_seek("g", LEAT_FROM_BEGIN, 0, 1), LEAT_OK);
+	member_restart_broker();
+	assert_int_equal(member_progress_of("g"), 0);
+}
+
+static void
+a_seek_beats_a_flush_under_way(void **state)
+{
+	struct play_sub a;
+	struct lt_wire_seek req;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 5);
+	memset(&req, 0, sizeof(req));
+	req.from = LEAT_FROM_OFFSET;
+	req.value = 1;
+	req.apply = 1;
+	strcpy(req.group, "g");
+	strcpy(req.topic, "t");
+	play_store_mute(1);
+	play_post(&member_client, LT_OP_GROUP_SEEK, &req, sizeof(req));
+	play_pass(3000); /* progress of 5 would be due */
+	play_store_mute(0);
+	assert_int_equal(play_receive(&member_client), 1);
+	play_sub_fini(&a);
+	member_restart_broker();
+	assert_int_equal(member_progress_of("g"), 1);
+}
+
+static void
+groups_are_deleted_without_members(void **state)
+{
+	struct play_sub a;
+	struct lt_wire_group req;
+	uint32_t count;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 5);
+	assert_int_equal(member_delete_group("g"), LEAT_E_BUSY);
+	assert_int_equal(play_unsubscribe(&member_client, a.id), LEAT_OK);
+	play_sub_fini(&a);
+	assert_int_equal(member_delete_group("g"), LEAT_OK);
+	assert_int_equal(member_delete_group("g"), LEAT_E_NOTFOUND);
+	play_pass(3000);
+	(void)member_listed("", &count);
+	assert_int_equal(count, 0);
+	member_restart_broker();
+	memset(&req, 0, sizeof(req));
+	strcpy(req.group, "g");
+	assert_int_equal(
+	    play_call(&member_client, LT_OP_GROUP_LIST, &req, sizeof(req)),
+	    LEAT_E_NOTFOUND);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	assert_int_equal(a.offset, 0);
+	play_sub_fini(&a);
+}
+
+static void
+lag_is_up_to_date(void **state)
+{
+	struct play_sub a;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	assert_int_equal(play_unsubscribe(&member_client, a.id), LEAT_OK);
+	play_pass(play_options.queue_ring_idle_ms + 1000); /* no ring now */
+	member_publish(5);
+	assert_int_equal(member_listed("g", NULL)->max_offset, 15);
+	assert_int_equal(member_listed("g", NULL)->members, 0);
+	play_sub_fini(&a);
+}
+
+static void
+retention_overtakes_a_group(void **state)
+{
+	struct play_sub a;
+
+	member_publish(20);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 3);
+	play_retain("t", 0, 12);
+	play_pass(3000);
+	assert_int_equal(atomic_load(&a.table.shared->closed), 1);
+	(void)play_receive(&member_client);
+	assert_int_equal(member_client.events[LT_OP_EV_MOVED], 1);
+	assert_int_equal(play_resubscribe(&member_client, &a, "t", 0, "g",
+			     LEAT_CLUSTERING, 3, a.id),
+	    LEAT_OK);
+	assert_int_equal(a.offset, 12);
+	assert_int_equal(a.min_offset, 12);
+	member_consume(&a, 12, 20);
+	assert_int_equal(member_progress_of("g"), 20);
+	play_sub_fini(&a);
+}
+
+static void
+a_deleted_topic_takes_its_progress_along(void **state)
+{
+	struct lt_wire_name req;
+	struct play_sub a;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 5);
+	memset(&req, 0, sizeof(req));
+	strcpy(req.name, "t");
+	assert_int_equal(
+	    play_call(&member_client, LT_OP_TOPIC_DELETE, &req, sizeof(req)),
+	    LEAT_OK);
+	(void)play_receive(&member_client);
+	assert_int_equal(member_client.events[LT_OP_EV_MOVED], 1);
+	assert_int_equal(play_resubscribe(&member_client, &a, "t", 0, "g",
+			     LEAT_CLUSTERING, 5, a.id),
+	    LEAT_E_NOTFOUND);
+	assert_int_equal(play_kept(LT_KEEP_TABLE), 0);
+	assert_int_equal(play_create(&member_client, "t", 2), LEAT_OK);
+	member_restart_broker();
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	assert_int_equal(a.offset, 0);
+	play_sub_fini(&a);
+}
+
+/* An idle broker with members has next to nothing to do. */
+static void
+idle_members_cost_nothing(void **state)
+{
+	struct play_sub a;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 10);
+	play_pass(10000);
+	assert_in_range(
+	    lt_progress_timeout(play_manager(), play_now_ms), 500, 1000);
+	assert_int_equal(play_unsubscribe(&member_client, a.id), LEAT_OK);
+	play_pass(1000);
+	assert_int_equal(lt_progress_timeout(play_manager(), play_now_ms), -1);
+	play_sub_fini(&a);
+}
+
+int
+main(void)
+{
+#define TEST(f)                                                                \
+	cmocka_unit_test_setup_teardown(f, member_setup, member_teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(seek_is_tried_first),
+	    TEST(seek_moves_live_members),
+	    TEST(a_seek_beats_a_flush_under_way),
+	    TEST(groups_are_deleted_without_members),
+	    TEST(lag_is_up_to_date),
+	    TEST(retention_overtakes_a_group),
+	    TEST(a_deleted_topic_takes_its_progress_along),
+	    TEST(idle_members_cost_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,579 @@
+/*
+ * recover_test.c - a store that stopped anyhow: torn tails, damage, lost and
+ * foreign snapshots, power cuts, killed and failing recoveries.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../support/faults.h"
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "depot.h"
+#include "leat/status.h"
+#include "proto/record.h"
+
+static struct depot d, other;
+
+static int
+setup(void **state)
+{
+	depot_make(&d);
+	return depot_open(&d);
+}
+
+static int
+teardown(void **state)
+{
+	depot_remove(&d);
+	return 0;
+}
+
+/* Crash, come back, and find what the model says. */
+static void
+reopen(uint64_t damaged)
+{
+	depot_shut(&d);
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(d.recovered.damaged, damaged);
+	assert_int_equal(d.recovered.log_end, lt_commitlog_end(d.log));
+	depot_check(&d);
+}
+
+static const struct lt_session_mark *
+mark_of(uint64_t session)
+{
+	for (size_t i = 0; i < d.recovered.mark_count; i++)
+		if (d.recovered.marks[i].session == session)
+			return &d.recovered.marks[i];
+	return NULL;
+}
+
+static void
+empty_store(void **state)
+{
+	reopen(0);
+	assert_int_equal(d.recovered.log_end, 0);
+	assert_int_equal(d.recovered.records, 0);
+	depot_checkpoint(&d);
+	reopen(0);
+	depot_fill(&d, 5, 10);
+	reopen(0);
+	assert_int_equal(d.recovered.records, 5);
+}
+
+static void
+without_checkpoint_everything_is_scanned(void **state)
+{
+	uint64_t end;
+
+	depot_fill(&d, 1500, 60);
+	end = lt_commitlog_end(d.log);
+	assert_true(end > 4 * DEPOT_SEGMENT);
+	reopen(0);
+	assert_int_equal(d.recovered.log_end, end);
+	assert_int_equal(d.recovered.scanned_bytes, end);
+	assert_int_equal(d.recovered.records, 1500);
+	assert_int_equal(d.recovered.last_store_ms, DEPOT_MS + 1499);
+	assert_int_equal(d.recovered.mark_count, DEPOT_SESSIONS);
+	for (uint64_t s = 0; s < DEPOT_SESSIONS; s++)
+		assert_int_equal(mark_of(0x1000 + s)->seq, 500);
+	assert_int_equal(d.recovered.trace_count, 1500);
+	for (size_t i = 0; i < 1500; i++) {
+		const struct lt_session_trace *t = &d.recovered.traces[i];
+
+		assert_int_equal(t->session, d.messages[i].session);
+		assert_int_equal(t->seq, d.messages[i].seq);
+		assert_int_equal(t->log_offset, d.messages[i].log_offset);
+		assert_int_equal(t->queue_offset, d.messages[i].queue_offset);
+		assert_int_equal(t->store_ms, DEPOT_MS + (int64_t)i);
+	}
+}
+
+static void
+a_checkpoint_bounds_the_scan(void **state)
+{
+	uint64_t at;
+
+	depot_fill(&d, 700, 60);
+	depot_checkpoint(&d);
+	at = lt_commitlog_end(d.log);
+	depot_fill(&d, 400, 60);
+	reopen(0);
+	assert_int_equal(
+	    d.recovered.scanned_bytes, lt_commitlog_end(d.log) - at);
+	assert_int_equal(d.recovered.records, 400);
+	/* Marks and traces reach back beyond it all the same. */
+	assert_int_equal(mark_of(0x1000)->seq, d.seqs[0]);
+	assert_int_equal(d.recovered.trace_count, 1100);
+	assert_int_equal(d.recovered.traces[0].seq, 1);
+	depot_checkpoint(&d);
+	reopen(0);
+	assert_int_equal(d.recovered.records, 0);
+	assert_int_equal(d.recovered.scanned_bytes, 0);
+	assert_int_equal(d.recovered.trace_count, 1100);
+	assert_int_equal(mark_of(0x1001)->seq, d.seqs[1]);
+	assert_int_equal(d.recovered.last_store_ms, DEPOT_MS + 1099);
+}
+
+/* A session heard of only before the checkpoint is still known. */
+static void
+marks_come_from_the_snapshot(void **state)
+{
+	struct lt_session_mark old = {0xfeed, 99, DEPOT_MS};
+
+	depot_fill(&d, 10, 10);
+	assert_int_equal(lt_commitlog_sync(d.log), LEAT_OK);
+	assert_int_equal(lt_snapshot_write(
+			     d.dir, d.queues, lt_commitlog_end(d.log), &old, 1),
+	    LEAT_OK);
+	depot_fill(&d, 1, 10);
+	reopen(0);
+	assert_int_equal(mark_of(0xfeed)->seq, 99);
+	assert_int_equal(mark_of(0x1001)->seq, d.seqs[1]);
+}
+
+/* The last record, cut at every byte, with and without garbage behind. */
+static void
+torn_tail(void **state)
+{
+	uint8_t whole[512], junk[64];
+	const struct depot_message *last;
+
+	depot_fill(&d, 40, 20);
+	depot_shut(&d);
+	last = &d.messages[39];
+	assert_true(last->bytes <= sizeof(whole));
+	depot_read(&d, last->log_offset, whole, last->bytes);
+	memset(junk, 0xDA, sizeof(junk));
+	for (uint32_t keep = 0; keep < last->bytes; keep++) {
+		depot_copy(&d, &other);
+		depot_zero(&other, last->log_offset + keep, last->bytes - keep);
+		if (keep % 2)
+			depot_write(&other, last->log_offset + last->bytes,
+			    junk, sizeof(junk));
+		depot_forget(&other, last->log_offset);
+		assert_int_equal(depot_open(&other), LEAT_OK);
+		assert_int_equal(other.recovered.log_end, last->log_offset);
+		assert_int_equal(other.recovered.damaged, 0);
+		depot_check(&other);
+		/* What was there does not come back. */
+		depot_fill(&other, 2, 5);
+		depot_shut(&other);
+		assert_int_equal(depot_open(&other), LEAT_OK);
+		assert_int_equal(other.recovered.records, 41);
+		depot_check(&other);
+		depot_remove(&other);
+	}
+}
+
+static void
+damage_costs_one_record(void **state)
+{
+	static const size_t which[] = {0, 77, 300, 701};
+	uint64_t end;
+
+	depot_fill(&d, 900, 60);
+	end = lt_commitlog_end(d.log);
+	/* Entries of the damaged are in the files already. */
+	assert_int_equal(lt_cq_flush_all(d.queues), LEAT_OK);
+	for (size_t i = 0; i < LT_COUNT(which); i++) {
+		struct depot_message *m = &d.messages[which[i]];
+
+		depot_flip(&d, m->log_offset + 40 + i * 17);
+		m->is_lost = 1;
+	}
+	/* One whose length lies, and three in a row. */
+	depot_flip(&d, d.messages[500].log_offset + 1);
+	d.messages[500].is_lost = 1;
+	for (size_t i = 600; i < 603; i++) {
+		depot_flip(&d, d.messages[i].log_offset + 5);
+		d.messages[i].is_lost = 1;
+	}
+	reopen(6);
+	assert_int_equal(d.recovered.records, 900 - 8);
+	assert_int_equal(d.recovered.log_end, end);
+	reopen(6);
+}
+
+/* A lost BLANK, and a segment that lost its first page. */
+static void
+damage_at_segment_ends(void **state)
+{
+	struct depot_message *last = NULL;
+	size_t lost = 0;
+
+	depot_fill(&d, 900, 60);
+	for (size_t i = 0; i < d.count; i++)
+		if (d.messages[i].log_offset < DEPOT_SEGMENT)
+			last = &d.messages[i];
+	depot_zero(&d, last->log_offset + last->bytes, 8);
+	for (size_t i = 0; i < d.count; i++) {
+		struct depot_message *m = &d.messages[i];
+
+		if (m->log_offset + m->bytes > 2 * DEPOT_SEGMENT &&
+		    m->log_offset < 2 * DEPOT_SEGMENT + 4096) {
+			m->is_lost = 1;
+			lost++;
+		}
+	}
+	depot_zero(&d, 2 * DEPOT_SEGMENT, 4096);
+	reopen(2);
+	assert_int_equal(d.recovered.records, 900 - lost);
+}
+
+static void
+stale_bytes_are_no_records(void **state)
+{
+	uint8_t old[2000];
+	uint64_t end;
+
+	depot_fill(&d, 100, 20);
+	end = lt_commitlog_end(d.log);
+	depot_shut(&d);
+	depot_read(&d, 0, old, sizeof(old));
+	depot_write(&d, end, old, sizeof(old));
+	depot_write(&d, end + 8000, old, sizeof(old));
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(d.recovered.log_end, end);
+	assert_int_equal(d.recovered.damaged, 0);
+	depot_check(&d);
+}
+
+static void
+write_snapshot(const void *p, size_t bytes)
+{
+	int fd = openat(d.dir, "snapshot", O_WRONLY | O_CREAT | O_TRUNC, 0640);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, p, bytes), bytes);
+	close(fd);
+}
+
+/* Each bit of the snapshot: noticed, or without effect. */
+static void
+damaged_snapshot(void **state)
+{
+	static uint8_t whole[4096];
+	ssize_t bytes;
+	int fd;
+
+	depot_fill(&d, 30, 20);
+	depot_checkpoint(&d);
+	depot_fill(&d, 10, 20);
+	depot_shut(&d);
+	fd = openat(d.dir, "snapshot", O_RDONLY);
+	bytes = read(fd, whole, sizeof(whole));
+	close(fd);
+	assert_true(bytes > 100 && bytes < (ssize_t)sizeof(whole));
+	for (ssize_t i = 0; i < bytes; i++) {
+		whole[i] ^= (uint8_t)(1 << i % 8);
+		write_snapshot(whole, (size_t)bytes);
+		whole[i] ^= (uint8_t)(1 << i % 8);
+		assert_int_equal(depot_open(&d), LEAT_OK);
+		assert_int_equal(d.recovered.records, 40);
+		assert_false(depot_has(&d, "snapshot"));
+		depot_check(&d);
+		depot_shut(&d);
+	}
+	for (ssize_t cut = 0; cut < bytes; cut += 13) {
+		write_snapshot(whole, (size_t)cut);
+		assert_int_equal(depot_open(&d), LEAT_OK);
+		assert_int_equal(d.recovered.records, 40);
+		depot_shut(&d);
+	}
+	write_snapshot(whole, (size_t)bytes);
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(d.recovered.records, 10);
+}
+
+static void
+foreign_snapshot(void **state)
+{
+	static uint8_t whole[4096];
+	ssize_t bytes;
+	int fd;
+
+	depot_make(&other);
+	assert_int_equal(depot_open(&other), LEAT_OK);
+	depot_fill(&other, 30, 21);
+	depot_checkpoint(&other);
+	fd = openat(other.dir, "snapshot", O_RDONLY);
+	bytes = read(fd, whole, sizeof(whole));
+	close(fd);
+	depot_remove(&other);
+
+	depot_fill(&d, 100, 20);
+	depot_shut(&d);
+	write_snapshot(whole, (size_t)bytes);
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(d.recovered.records, 100);
+	depot_check(&d);
+}
+
+/* The disk lied, or the log was restored from an older copy: what the snapshot
+ * says of lost messages must not count, neither offsets nor sequences. */
+static void
+snapshot_beyond_the_end(void **state)
+{
+	uint64_t cut;
+
+	depot_fill(&d, 300, 60);
+	cut = d.messages[200].log_offset;
+	depot_checkpoint(&d);
+	depot_shut(&d);
+	depot_zero(&d, cut, DEPOT_SEGMENT - cut % DEPOT_SEGMENT);
+	for (uint64_t at = (cut / DEPOT_SEGMENT + 1) * DEPOT_SEGMENT;
+	     at <= d.messages[299].log_offset; at += DEPOT_SEGMENT)
+		depot_zero(&d, at, DEPOT_SEGMENT);
+	depot_forget(&d, cut);
+	assert_int_equal(d.count, 200);
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(d.recovered.log_end, cut);
+	assert_int_equal(d.recovered.damaged, 0);
+	assert_int_equal(mark_of(0x1000)->seq, d.seqs[0]);
+	assert_false(depot_has(&d, "snapshot"));
+	depot_check(&d);
+	/* It does not become true again when the log has grown. */
+	depot_fill(&d, 300, 60);
+	reopen(0);
+	assert_int_equal(d.recovered.records, 500);
+}
+
+/* Entries reached the disk, the records they point to did not. */
+static void
+queue_entries_beyond_the_end(void **state)
+{
+	uint64_t cut;
+
+	depot_fill(&d, 100, 60);
+	depot_checkpoint(&d);
+	depot_fill(&d, 100, 60);
+	depot_put(&d, "new-topic", 0, 10);
+	assert_int_equal(lt_cq_flush_all(d.queues), LEAT_OK);
+	cut = d.messages[150].log_offset;
+	depot_shut(&d);
+	depot_zero(&d, cut, lt_bytes_align(cut, DEPOT_SEGMENT) - cut);
+	depot_forget(&d, cut);
+	assert_true(depot_has(&d, "consumequeue/new-topic"));
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(d.recovered.records, 50);
+	assert_false(depot_has(&d, "consumequeue/new-topic"));
+	depot_check(&d);
+	depot_fill(&d, 100, 60);
+	reopen(0);
+}
+
+/* Retention took a queue's messages: its numbering goes on. */
+static void
+numbering_survives_retention(void **state)
+{
+	for (int with_snapshot = 0; with_snapshot < 2; with_snapshot++) {
+		struct lt_cq *cq;
+		size_t i;
+
+		for (i = 0; i < 50; i++)
+			depot_put(&d, "quiet", 3, 20);
+		depot_fill(&d, 900, 60);
+		depot_checkpoint(&d);
+		assert_int_equal(lt_commitlog_drop_oldest(d.log), LEAT_OK);
+		if (!with_snapshot)
+			unlinkat(d.dir, "snapshot", 0);
+		depot_shut(&d);
+		assert_int_equal(depot_open(&d), LEAT_OK);
+		cq = lt_cq_find(d.queues, "quiet", 5, 3);
+		assert_non_null(cq);
+		assert_int_equal(cq->next, 50);
+		cq = lt_cq_find(d.queues, "orders", 6, 0);
+		assert_true(cq->next > 40);
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
+static void
+a_log_that_begins_later(void **state)
+{
+	size_t gone = 0;
+	int64_t first;
+
+	depot_fill(&d, 900, 60);
+	depot_shut(&d);
+	unlinkat(d.dir, "commitlog/00000000000000000000", 0);
+	while (d.messages[gone].log_offset < DEPOT_SEGMENT)
+		gone++;
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(lt_commitlog_min(d.log), DEPOT_SEGMENT);
+	assert_int_equal(d.recovered.records, 900 - gone);
+	assert_int_equal(d.recovered.damaged, 0);
+	first = d.messages[gone].queue_offset;
+	assert_true(first > 0);
+	d.count -= gone;
+	memmove(d.messages, d.messages + gone, d.count * sizeof(d.messages[0]));
+	for (size_t i = 0; i < d.count; i++) {
+		struct lt_cq *cq = lt_cq_find(d.queues, d.messages[i].topic,
+		    strlen(d.messages[i].topic), d.messages[i].queue);
+
+		assert_non_null(cq);
+		assert_true(cq->next > d.messages[i].queue_offset);
+	}
+}
+
+/* Checkpoint and end just behind a BLANK, in a segment with nothing yet. */
+static void
+the_end_at_a_segments_beginning(void **state)
+{
+	depot_fill(&d, 50, 60);
+	assert_int_equal(lt_commitlog_roll(d.log), LEAT_OK);
+	depot_checkpoint(&d);
+	reopen(0);
+	assert_int_equal(d.recovered.scanned_bytes, 0);
+	assert_int_equal(d.recovered.log_end, DEPOT_SEGMENT);
+	unlinkat(d.dir, "snapshot", 0);
+	reopen(0);
+	assert_int_equal(d.recovered.log_end, DEPOT_SEGMENT);
+	depot_fill(&d, 50, 60);
+	reopen(0);
+	assert_int_equal(d.recovered.records, 100);
+}
+
+/* Killed at every 37th record, then again after it. */
+static void
+killed_recovery(void **state)
+{
+	depot_fill(&d, 300, 60);
+	depot_checkpoint(&d);
+	depot_fill(&d, 300, 60);
+	depot_shut(&d);
+	for (int skip = 0; skip < 300; skip += 37) {
+		char value[64];
+		pid_t pid = fork();
+		int status;
+
+		if (pid == 0) {
+			snprintf(
+			    value, sizeof(value), "store.recover:%d", skip);
+			setenv("LEAT_FAILPOINT", value, 1);
+			lt_sys_fp_init();
+			_exit(depot_open(&d) == LEAT_OK ? 0 : 1);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+	}
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	assert_int_equal(d.recovered.records, 300);
+	depot_check(&d);
+}
+
+/* Each call to the kernel fails once: a status, or no matter; never a wrong
+ * result, and the next recovery finds everything. */
+static void
+failing_recovery(void **state)
+{
+	unsigned long n;
+	int failed = 0;
+
+	depot_fill(&d, 300, 60);
+	depot_checkpoint(&d);
+	depot_fill(&d, 300, 60);
+	depot_shut(&d);
+	for (n = 1; n < 500; n++) {
+		int rc;
+
+		depot_copy(&d, &other);
+		faults_install();
+		faults_arm(FAULT_EIO, n, 0);
+		rc = depot_open(&other);
+		if (!faults_struck()) {
+			faults_remove();
+			depot_remove(&other);
+			break;
+		}
+		faults_remove();
+		failed += rc != LEAT_OK;
+		if (rc == LEAT_OK)
+			depot_check(&other);
+		depot_shut(&other);
+		assert_int_equal(depot_open(&other), LEAT_OK);
+		depot_check(&other);
+		depot_remove(&other);
+	}
+	assert_true(n > 5 && n < 500);
+	assert_true(failed > 3);
+}
+
+static void
+failing_checkpoint(void **state)
+{
+	unsigned long n;
+
+	depot_fill(&d, 100, 60);
+	depot_checkpoint(&d);
+	depot_fill(&d, 100, 60);
+	depot_shut(&d);
+	for (n = 1; n < 500; n++) {
+		int rc;
+
+		depot_copy(&d, &other);
+		assert_int_equal(depot_open(&other), LEAT_OK);
+		faults_install();
+		faults_arm(FAULT_ENOSPC, n, 0);
+		rc = lt_snapshot_write(other.dir, other.queues,
+		    lt_commitlog_end(other.log), NULL, 0);
+		if (!faults_struck()) {
+			faults_remove();
+			assert_int_equal(rc, LEAT_OK);
+			depot_remove(&other);
+			break;
+		}
+		faults_remove();
+		assert_int_equal(rc, LEAT_E_NOSPACE);
+		depot_shut(&other);
+		assert_int_equal(depot_open(&other), LEAT_OK);
+		assert_int_equal(other.recovered.records, 100);
+		depot_check(&other);
+		depot_remove(&other);
+	}
+	assert_true(n > 3 && n < 500);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+	    TEST(empty_store),
+	    TEST(without_checkpoint_everything_is_scanned),
+	    TEST(a_checkpoint_bounds_the_scan),
+	    TEST(marks_come_from_the_snapshot),
+	    TEST(torn_tail),
+	    TEST(damage_costs_one_record),
+	    TEST(damage_at_segment_ends),
+	    TEST(stale_bytes_are_no_records),
+	    TEST(damaged_snapshot),
+	    TEST(foreign_snapshot),
+	    TEST(snapshot_beyond_the_end),
+	    TEST(queue_entries_beyond_the_end),
+	    TEST(numbering_survives_retention),
+	    TEST(a_log_that_begins_later),
+	    TEST(the_end_at_a_segments_beginning),
+	    TEST(killed_recovery),
+	    TEST(failing_recovery),
+	    TEST(failing_checkpoint),
+	};
+
+	lt_log_init("recover_test", LT_LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
