@@ -1,6 +1,6 @@
 #!/bin/sh
 # format_test.sh - clang-format has nothing to change, mandoc nothing to say,
-# no file is longer than 700 lines, no mark of unfinished work is left.
+# no file is longer than 700 lines (a test: 1000), no mark of unfinished work is left.
 set -u
 cd "${top_srcdir:-.}" || exit 1
 work=$(mktemp -d)
@@ -44,14 +44,14 @@ fi
 	find src tests gateway examples -name '*.sh' -o -name '*.def' 2>/dev/null
 	echo bootstrap
 } | xargs awk '
-	FNR > 700 { long[FILENAME] = FNR }
-	/(TODO|FIXME|XXX|HACK)([^A-Za-z]|$)/ && FILENAME !~ /format_test/ {
+	FNR > (FILENAME ~ /^(\.\/)?tests\// ? 1000 : 700) { long[FILENAME] = FNR }
+	/(^|[^A-Za-z_])(TODO|FIXME|XXX|HACK)([^A-Za-z_]|$)/ && FILENAME !~ /format_test/ {
 		print FILENAME ":" FNR ": unfinished: " $0
 		bad = 1
 	}
 	END {
 		for (f in long) {
-			print f ": " long[f] " lines; at most 700"
+			print f ": " long[f] " lines; at most 700, tests 1000"
 			bad = 1
 		}
 		exit bad

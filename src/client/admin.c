@@ -7,7 +7,7 @@
  * then counts as success.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 #include <unistd.h>

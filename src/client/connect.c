@@ -9,7 +9,7 @@
  * sequences. Completions of an old page are harvested before it goes.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <errno.h>
 #include <stdarg.h>

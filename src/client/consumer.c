@@ -7,7 +7,7 @@
  * acknowledgement says LEASE instead of touching somebody else's claim.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * functions over memory that the caller owns.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
  * else the epoch changes and `next` is the group's progress.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 #include <sys/stat.h>

@@ -13,7 +13,7 @@
  * lane's records without a completion, then the rest of the old backlog.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
  * by lt_wire_check before anything in it is used.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <errno.h>
 #include <fcntl.h>

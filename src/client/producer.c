@@ -9,7 +9,7 @@
  * After, before ringing? The store finds it when it looks after the hang-up.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 

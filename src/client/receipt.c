@@ -6,7 +6,7 @@
  * is a comparison with a counter of the page: nothing is looked up.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 

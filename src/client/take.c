@@ -15,7 +15,7 @@
  * message is delivered again with the next attempt number.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <string.h>
 

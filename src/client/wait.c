@@ -7,7 +7,7 @@
  * the queue manager is away nobody could nudge, so the cap is short then.
  */
 #include "config.h"
-#include "client.h"
+#include "client/client.h"
 
 #include <errno.h>
 #include <sys/epoll.h>

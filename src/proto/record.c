@@ -37,6 +37,14 @@
 static const char hex_pair[513] = HEX1("0") HEX1("1") HEX1("2") HEX1("3")
     HEX1("4") HEX1("5") HEX1("6") HEX1("7") HEX1("8") HEX1("9") HEX1("A")
 	HEX1("B") HEX1("C") HEX1("D") HEX1("E") HEX1("F");
+/* Value of a digit; 16: none. */
+#define NO4 16, 16, 16, 16
+#define NO16 NO4, NO4, NO4, NO4
+#define AF 16, 10, 11, 12, 13, 14, 15, 16, NO4, NO4
+static const uint8_t hex_digit[256] = {NO16, NO16, NO16, 0, 1, 2, 3, 4, 5, 6, 7,
+    8, 9, 16, 16, NO4, AF, NO16, AF, NO16, NO16, NO16, NO16, NO16, NO16, NO16,
+    NO16, NO16};
+
 /* Two decimal digits of 0..99, least significant first. */
 #define DEC1(t) "0" t "1" t "2" t "3" t "4" t "5" t "6" t "7" t "8" t "9" t
 static const char dec_pair[201] = DEC1("0") DEC1("1") DEC1("2") DEC1("3")
@@ -60,6 +68,23 @@ put_hex64(uint8_t *out, uint64_t v)
 	for (int i = 0; i < 8; i++)
 		memcpy(
 		    out + 2 * i, hex_pair + 2 * ((v >> (56 - 8 * i)) & 255), 2);
+}
+
+/* 16 digits; not 0 if one of them is none. */
+static inline unsigned
+get_hex64(const char *text, uint64_t *out)
+{
+	unsigned bad = 0;
+	uint64_t v = 0;
+
+	for (int i = 0; i < 16; i++) {
+		uint8_t digit = hex_digit[(uint8_t)text[i]];
+
+		bad |= digit;
+		v = v << 4 | (digit & 15);
+	}
+	*out = v;
+	return bad & 16;
 }
 
 /* Ten decimal digits, least significant first. */
@@ -508,8 +533,7 @@ lt_record_identity(
 	    memcmp(view->props, UNIQ_HEAD, HEAD_BYTES) != 0 ||
 	    hex[UNIQ_HEX] != 2)
 		return LEAT_E_NOTFOUND;
-	if (lt_bytes_unhex64(hex, session) != 0 ||
-	    lt_bytes_unhex64(hex + 16, seq) != 0)
-		return LEAT_E_NOTFOUND;
-	return LEAT_OK;
+	return (get_hex64(hex, session) | get_hex64(hex + 16, seq)) == 0
+		   ? LEAT_OK
+		   : LEAT_E_NOTFOUND;
 }

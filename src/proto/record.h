@@ -27,9 +27,9 @@
 #define LT_RECORD_V1 0xDAA320A7u
 #define LT_RECORD_V2 0xDAA320ABu
 #define LT_RECORD_BLANK 0xCBD43194u
-#define LT_RECORD_FIXED 91	/* V1, IPv4, empty body, topic, properties */
-#define LT_RECORD_BODY_AT 88	/* body of a record with IPv4 hosts */
-#define LT_RECORD_CRC_BYTES 20	/* the __CRC32# property, always last */
+#define LT_RECORD_FIXED 91 /* V1, IPv4, empty body, topic, properties */
+#define LT_RECORD_BODY_AT 88 /* body of a record with IPv4 hosts */
+#define LT_RECORD_CRC_BYTES 20 /* the __CRC32# property, always last */
 #define LT_RECORD_UNIQ_BYTES 42 /* "UNIQ_KEY" 1 32-hex 2, always first */
 #define LT_RECORD_BLANK_BYTES 8
 
@@ -95,8 +95,8 @@ struct lt_record_view {
  * Accepts V1, V2, IPv4, IPv6. LEAT_OK; LEAT_E_END for a BLANK record (view
  * bytes = its size) ; LEAT_E_CORRUPT otherwise. No checksum.
  */
-int lt_record_parse(const void *p, size_t bytes, struct lt_record_view *view)
-    LT_MUST_CHECK;
+int lt_record_parse(
+    const void *p, size_t bytes, struct lt_record_view *view) LT_MUST_CHECK;
 /* Checksum: the whole-record CRC if the record ends in a __CRC32# property,
  * else the body CRC. LEAT_OK or LEAT_E_CORRUPT. */
 int lt_record_check(const struct lt_record_view *view) LT_MUST_CHECK;
@@ -107,8 +107,8 @@ int lt_record_has_crc(const struct lt_record_view *view);
  * write_queues, UNIQ_KEY first, CRC last, properties well formed.
  * LEAT_OK, CORRUPT (forged), QUEUE. */
 int lt_record_admit(const void *p, size_t bytes, const char *topic,
-    size_t topic_bytes, uint32_t write_queues, struct lt_record_view *view)
-    LT_MUST_CHECK;
+    size_t topic_bytes, uint32_t write_queues,
+    struct lt_record_view *view) LT_MUST_CHECK;
 
 struct lt_record_stamp {
 	uint64_t queue_offset;

@@ -30,6 +30,8 @@ struct table_blob {
 	uint32_t uid;
 	uint32_t owner_limit;
 	uint32_t serial;
+	uint32_t seeking; /* its progress may be void by now */
+	uint32_t reserved;
 };
 
 /* From the queue manager before us, until state is loaded. */
@@ -269,6 +271,7 @@ keep_table(struct lt_manager *m, struct lt_claims *c)
 	blob.uid = c->uid;
 	blob.owner_limit = c->owner_limit;
 	blob.serial = c->serial;
+	blob.seeking = c->seeking;
 	lt_keep_put(m, LT_KEEP_TABLE, c->id, &blob, sizeof(blob), &c->fd, 1);
 }
 
@@ -442,6 +445,15 @@ lt_group_leave(struct lt_manager *m, struct lt_sub *sub, int keep_claims)
 }
 
 void
+lt_group_seeking(struct lt_manager *m, struct lt_progress *p, int on)
+{
+	if (p == NULL || p->claims == NULL)
+		return;
+	p->claims->seeking = (uint32_t)on;
+	keep_table(m, p->claims);
+}
+
+void
 lt_group_move(struct lt_manager *m, struct lt_progress *p, int64_t offset)
 {
 	struct lt_claims *c = p->claims;
@@ -509,6 +521,8 @@ adopt_one(struct lt_manager *m, const struct lt_kept_table *kept)
 
 	if (t == NULL)
 		return LEAT_E_NOTFOUND;
+	if (b->seeking)
+		return LEAT_E_AGAIN;
 	q = lt_ringset_get(m, t->id, b->queue);
 	p = lt_group_progress_get(m, b->group, t->id, b->queue, "");
 	c = lt_mem_alloc(sizeof(*c));

@@ -107,6 +107,7 @@ struct lt_claims {
 	uint64_t orphans_at_ms; /* taken over: owners nobody resumed go then */
 	uint64_t rest_since_ms; /* no member since; 0: has some */
 	uint64_t claimed;
+	uint32_t seeking;
 	uint64_t log_min;
 	int64_t cursor;
 	LIST_ENTRY(lt_claims) link;
@@ -148,6 +149,9 @@ int lt_group_join(
 /* Leave: frees what it held; with keep_claims it comes back under the same
  * number at once. */
 void lt_group_leave(struct lt_manager *m, struct lt_sub *sub, int keep_claims);
+/* While a seek is being logged a successor of ours must not believe the table:
+ * the durable progress counts. */
+void lt_group_seeking(struct lt_manager *m, struct lt_progress *p, int on);
 /* Replace a live table by one that begins at offset; members are told. */
 void lt_group_move(struct lt_manager *m, struct lt_progress *p, int64_t offset);
 void lt_group_claims_free(

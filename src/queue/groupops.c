@@ -254,6 +254,10 @@ log_targets(
 	for (size_t i = 0; i < ts->n; i++) {
 		const struct target *at = &ts->at[i];
 
+		lt_group_seeking(job->m,
+		    lt_group_progress(
+			job->m, req->group, t->id, at->queue, at->member),
+		    1);
 		if (lt_state_batch_add(batch, req->group, t->name, at->member,
 			ts->mode, at->queue, at->offset, 0) == LEAT_OK)
 			continue;
@@ -284,6 +288,21 @@ apply_targets(
 	}
 	lt_log_info("group-moved", "group=%s topic=%s entries=%zu", req->group,
 	    t->name, ts->n);
+}
+
+/* The log refused: tables stay what they are. */
+static void
+forget_targets(struct lt_job *job, const struct targets *ts)
+{
+	const struct lt_wire_seek *req = (const void *)job->request;
+	struct lt_manager *m = job->m;
+	struct lt_topic *t = lt_topic_find(m, req->topic);
+
+	for (size_t i = 0; t != NULL && i < ts->n; i++)
+		lt_group_seeking(m,
+		    lt_group_progress(m, req->group, t->id, ts->at[i].queue,
+			ts->at[i].member),
+		    0);
 }
 
 static void
@@ -331,6 +350,8 @@ lt_groupops_on_seek(struct lt_job *job)
 			status = LEAT_E_NOMEM;
 	}
 	if (status != LEAT_OK) {
+		if (job->step == LOGGED && ts != NULL)
+			forget_targets(job, ts);
 		lt_job_done(job, status);
 		return;
 	}

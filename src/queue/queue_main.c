@@ -26,7 +26,8 @@
 #include "supervisor/sandbox.h"
 
 #define SUPERVISOR_FD 3
-#define TICK_MS 250
+#define TICK_MAX_MS 1000
+#define TICK_MIN_MS 20
 #define STOP_MS 5000
 
 enum {
@@ -58,8 +59,18 @@ lt_manager_fatal(const char *what)
 void
 lt_manager_tick(struct lt_manager *m)
 {
-	if (m->housekeep_at_ms == 0)
-		m->housekeep_at_ms = lt_clock_mono_ms() + TICK_MS;
+	uint64_t ms = TICK_MAX_MS;
+
+	if (m->housekeep_at_ms != 0)
+		return;
+	/* A quarter of the shortest time that is waited for. */
+	if (m->options.queue_session_grace_ms / 4 < ms)
+		ms = m->options.queue_session_grace_ms / 4;
+	if (m->options.queue_ring_idle_ms / 4 < ms)
+		ms = m->options.queue_ring_idle_ms / 4;
+	if (ms < TICK_MIN_MS)
+		ms = TICK_MIN_MS;
+	m->housekeep_at_ms = lt_clock_mono_ms() + ms;
 }
 
 uint64_t

@@ -19,11 +19,11 @@
 
 #define TURN_BYTES 65536u
 #define TURN_RECORDS 256u
-#define HOT_MIN 64u	     /* fewer sessions than this are all hot */
-#define IDLE_SWEEPS 64u	     /* then a session is cold */
-#define COLD_EVERY 16u	     /* sweeps */
-#define SYNC_ROUNDS 16u	     /* over the lanes before a sync */
-#define RECORD_MIN 128u	     /* about the smallest sealed record */
+#define HOT_MIN 64u /* fewer sessions than this are all hot */
+#define IDLE_SWEEPS 64u /* then a session is cold */
+#define COLD_EVERY 16u /* sweeps */
+#define SYNC_ROUNDS 16u /* over the lanes before a sync */
+#define RECORD_MIN 128u /* about the smallest sealed record */
 /* Properties of a record without any of its own. */
 #define PROPS_BARE (LT_RECORD_UNIQ_BYTES + LT_RECORD_CRC_BYTES)
 
@@ -37,10 +37,10 @@ lt_batch_init(struct lt_duty *d)
 
 	if (most > segment - LT_RECORD_BLANK_BYTES)
 		most = segment - LT_RECORD_BLANK_BYTES;
-	d->max_record = (uint32_t) most;
+	d->max_record = (uint32_t)most;
 	b->limit = o->store_batch_bytes;
 	b->buf_bytes = b->limit > most ? b->limit : most;
-	b->capacity = (uint32_t) (b->limit / RECORD_MIN);
+	b->capacity = (uint32_t)(b->limit / RECORD_MIN);
 	b->buf = lt_mem_aligned(4096, b->buf_bytes);
 	b->recs = lt_mem_array(b->capacity, sizeof(*b->recs));
 	if (b->buf == NULL || b->recs == NULL) {
@@ -88,8 +88,8 @@ lt_batch_roll(struct lt_duty *d)
 	lt_batch_reset(d);
 	if (d->dirty_since_ms == 0)
 		d->dirty_since_ms = d->now_ms;
-	lt_peer_number(d, LT_OP_E_ROLLED, d->batch.base,
-	    lt_commitlog_min(d->log));
+	lt_peer_number(
+	    d, LT_OP_E_ROLLED, d->batch.base, lt_commitlog_min(d->log));
 	return LEAT_OK;
 }
 
@@ -101,8 +101,8 @@ reserve(struct lt_duty *d, uint32_t bytes)
 	struct lt_batch *b = &d->batch;
 	int status;
 
-	if (LT_LIKELY(b->used + bytes <= b->room &&
-		      b->used + bytes <= b->limit))
+	if (LT_LIKELY(
+		b->used + bytes <= b->room && b->used + bytes <= b->limit))
 		return LEAT_OK;
 	if (b->count > 0)
 		return LEAT_E_AGAIN;
@@ -159,11 +159,11 @@ admit(struct lt_duty *d, struct lt_session *s, struct lt_topic *t,
 		if (status != LEAT_OK)
 			return status;
 	}
-	stamp.queue_offset = (uint64_t) cq->next + cq->pending;
+	stamp.queue_offset = (uint64_t)cq->next + cq->pending;
 	stamp.log_offset = b->base + b->used;
 	stamp.store_ms = d->store_ms;
 	stamp.store_ip = d->store_ip;
-	stamp.store_port = (uint32_t) d->options.broker_port;
+	stamp.store_port = (uint32_t)d->options.broker_port;
 	stamp.born_ip = s->born_ip;
 	stamp.born_port = s->born_port;
 	stamp.session = s->id;
@@ -173,14 +173,13 @@ admit(struct lt_duty *d, struct lt_session *s, struct lt_topic *t,
 	view.store_ms = stamp.store_ms;
 	r = add(b, s, seq, LEAT_OK);
 	r->cq = cq;
-	r->queue_offset = (int64_t) stamp.queue_offset;
-	r->log_offset = (int64_t) stamp.log_offset;
-	r->tags_code = view.props_bytes <= PROPS_BARE
-			   ? 0
-			   : lt_record_tags_code(&view);
-	r->at = (uint32_t) b->used;
+	r->queue_offset = (int64_t)stamp.queue_offset;
+	r->log_offset = (int64_t)stamp.log_offset;
+	r->tags_code =
+	    view.props_bytes <= PROPS_BARE ? 0 : lt_record_tags_code(&view);
+	r->at = (uint32_t)b->used;
 	r->bytes = bytes;
-	r->store_ms_low = (uint32_t) d->store_ms;
+	r->store_ms_low = (uint32_t)d->store_ms;
 	cq->pending++;
 	b->used += bytes;
 	return LEAT_OK;
@@ -196,7 +195,7 @@ add_duplicate(struct lt_duty *d, struct lt_session *s, uint64_t seq,
 	if (trace != NULL) {
 		r->log_offset = trace->log_offset;
 		r->queue_offset = trace->queue_offset;
-		r->store_ms_low = (uint32_t) trace->store_ms;
+		r->store_ms_low = (uint32_t)trace->store_ms;
 	}
 	lt_stat_add(store_duplicates, 1);
 }
@@ -220,8 +219,8 @@ check_header(struct lt_duty *d, const struct lt_session *s,
 }
 
 static inline int
-is_synced_level(uint32_t level, const struct lt_topic *t,
-    const struct lt_duty *d)
+is_synced_level(
+    uint32_t level, const struct lt_topic *t, const struct lt_duty *d)
 {
 	if (level == LEAT_LEVEL_DEFAULT || level > LEAT_SYNCED)
 		level = t != NULL ? t->level : d->default_level;
@@ -263,7 +262,7 @@ take(struct lt_duty *d, struct lt_session *s, const struct lt_lane_rec *rec,
 			lt_stat_add(store_rejected, 1);
 		}
 	}
-	b->want_sync |= (uint32_t) is_synced_level(rec->level, t, d);
+	b->want_sync |= (uint32_t)is_synced_level(rec->level, t, d);
 	s->taken = rec->seq;
 	return LEAT_OK;
 }
@@ -297,7 +296,7 @@ take_turn(struct lt_duty *d, struct lt_session *s)
 	if (status > 0)
 		status = LEAT_OK;
 	while (status == LEAT_OK && n < TURN_RECORDS &&
-	    (n == 0 || s->lane.head - start < TURN_BYTES)) {
+	       (n == 0 || s->lane.head - start < TURN_BYTES)) {
 		status = lt_lane_peek(&s->lane, &rec, &payload);
 		if (status != LEAT_OK)
 			break;
@@ -371,8 +370,8 @@ sweep_cold(struct lt_duty *d)
 {
 	uint32_t n, sum = 0;
 
-	for (size_t i = d->hot_count;
-	    i < d->session_count && !d->batch.is_full; i++) {
+	for (size_t i = d->hot_count; i < d->session_count && !d->batch.is_full;
+	     i++) {
 		n = take_turn(d, d->sessions[i]);
 		if (n == 0)
 			continue;

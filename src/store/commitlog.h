@@ -26,8 +26,9 @@ struct lt_commitlog;
 int lt_commitlog_open(int store_dir, const struct lt_options *o,
     struct lt_commitlog **out) LT_MUST_CHECK;
 void lt_commitlog_close(struct lt_commitlog *log);
-/* Recovery only: the log ends here; later bytes are stale (zeroed up to the
- * end of the segment's filled part), later segments become spare ones. */
+/* Recovery only: the log ends here; later bytes of the segment become zeroes,
+ * later segments go. Everything before is durable when this returns. INVALID:
+ * no segment reaches there. */
 int lt_commitlog_set_end(struct lt_commitlog *log, uint64_t end) LT_MUST_CHECK;
 /* Begin to fill ahead (starts the helper thread). */
 int lt_commitlog_start(struct lt_commitlog *log) LT_MUST_CHECK;

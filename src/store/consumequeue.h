@@ -55,7 +55,8 @@ struct lt_cq *lt_cq_find(struct lt_cq_set *set, const char *topic,
 /* Topic name of a queue, lent. */
 const char *lt_cq_topic_name(const struct lt_cq *cq);
 /* Append the entry with offset cq->next. Writes through when the buffer is
- * full; NOMEM or IO or NOSPACE then (the entry is not counted). */
+ * full; NOMEM or IO then (the entry is not counted). While the disk is full the
+ * buffer grows; NOSPACE only when a million entries wait. */
 int lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
     const struct lt_cq_entry *entry) LT_MUST_CHECK;
 /* Recovery: entry with this very offset, in any order within [first, ...);

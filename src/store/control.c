@@ -60,8 +60,8 @@ receive(int sock, char sender, int flags, struct received *r)
 {
 	int is_reply, status;
 
-	status = lt_fdpass_recv(sock, r->msg, sizeof(r->msg), &r->bytes,
-	    r->fds, &r->fd_count, flags);
+	status = lt_fdpass_recv(sock, r->msg, sizeof(r->msg), &r->bytes, r->fds,
+	    &r->fd_count, flags);
 	if (status != LEAT_OK)
 		return status;
 	status = lt_wire_check(r->msg, r->bytes, sender, 'S', &is_reply);
@@ -69,7 +69,7 @@ receive(int sock, char sender, int flags, struct received *r)
 		status = LEAT_E_DENIED; /* the store asks nothing */
 	if (status != LEAT_OK) {
 		lt_log_error("message-illegal", "sender=%c op=%u status=%s",
-		    sender, ((struct lt_wire *) r->msg)->op,
+		    sender, ((struct lt_wire *)r->msg)->op,
 		    leat_status_name(status));
 		close_fds(r);
 		return LEAT_E_CORRUPT;
@@ -78,10 +78,10 @@ receive(int sock, char sender, int flags, struct received *r)
 }
 
 static int
-dispatch(struct lt_duty *d, const handler *table, size_t rows,
-    struct received *r)
+dispatch(
+    struct lt_duty *d, const handler *table, size_t rows, struct received *r)
 {
-	const struct lt_wire *h = (const struct lt_wire *) r->msg;
+	const struct lt_wire *h = (const struct lt_wire *)r->msg;
 	int status = LEAT_E_CORRUPT;
 
 	if (h->op < rows && table[h->op] != NULL)
@@ -108,7 +108,7 @@ flush(struct lt_duty *d)
 static int
 on_topic(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_topic *m = (const struct lt_wire_topic *) r->msg;
+	const struct lt_wire_topic *m = (const struct lt_wire_topic *)r->msg;
 	int status;
 
 	if (lt_wire_field(m->name, sizeof(m->name)) != LEAT_OK)
@@ -124,19 +124,19 @@ on_topic(struct lt_duty *d, struct received *r)
 static int
 on_attach(struct lt_duty *d, struct received *r)
 {
-	struct lt_wire_attach *m = (struct lt_wire_attach *) r->msg;
+	struct lt_wire_attach *m = (struct lt_wire_attach *)r->msg;
 	struct lt_wire_attached a;
 	int status;
 
-	if (m->h.tail_bytes != (uint64_t) m->topic_count * sizeof(uint32_t))
+	if (m->h.tail_bytes != (uint64_t)m->topic_count * sizeof(uint32_t))
 		return LEAT_E_CORRUPT;
 	memset(&a, 0, sizeof(a));
-	status = lt_session_attach(d, m, lt_wire_tail(m, sizeof(*m)), r->fds,
-	    r->fd_count, &a.logged);
+	status = lt_session_attach(
+	    d, m, lt_wire_tail(m, sizeof(*m)), r->fds, r->fd_count, &a.logged);
 	r->fd_count = 0;
 	if (status != LEAT_OK)
 		lt_log_warn("attach-failed", "session=%016llx status=%s",
-		    (unsigned long long) m->session, leat_status_name(status));
+		    (unsigned long long)m->session, leat_status_name(status));
 	a.session = m->session;
 	lt_wire_reply(&a.h, &m->h, sizeof(a), 0, status);
 	lt_peer_send(d, &a, sizeof(a), -1);
@@ -146,7 +146,7 @@ on_attach(struct lt_duty *d, struct received *r)
 static int
 on_detach(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_number *m = (const struct lt_wire_number *) r->msg;
+	const struct lt_wire_number *m = (const struct lt_wire_number *)r->msg;
 	struct lt_session *s = lt_session_find(d, m->number);
 
 	if (s == NULL)
@@ -159,7 +159,7 @@ on_detach(struct lt_duty *d, struct received *r)
 static int
 on_grant(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_grant *m = (const struct lt_wire_grant *) r->msg;
+	const struct lt_wire_grant *m = (const struct lt_wire_grant *)r->msg;
 	struct lt_session *s = lt_session_find(d, m->session);
 
 	lt_peer_status(d, &m->h,
@@ -171,7 +171,7 @@ on_grant(struct lt_duty *d, struct received *r)
 static int
 on_lane(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_number *m = (const struct lt_wire_number *) r->msg;
+	const struct lt_wire_number *m = (const struct lt_wire_number *)r->msg;
 	struct lt_session *s = lt_session_find(d, m->number);
 	int status;
 
@@ -193,7 +193,7 @@ on_lane(struct lt_duty *d, struct received *r)
 static int
 on_ring(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_queue *m = (const struct lt_wire_queue *) r->msg;
+	const struct lt_wire_queue *m = (const struct lt_wire_queue *)r->msg;
 	struct lt_topic *t = lt_topicmap_get(d, m->topic);
 	struct lt_wire_range a;
 	struct lt_cq *cq = NULL;
@@ -233,7 +233,7 @@ find_queue(const struct lt_duty *d, uint32_t topic, uint32_t queue)
 static int
 on_unring(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_queue *m = (const struct lt_wire_queue *) r->msg;
+	const struct lt_wire_queue *m = (const struct lt_wire_queue *)r->msg;
 	struct lt_cq *cq = find_queue(d, m->topic, m->queue);
 
 	if (cq != NULL)
@@ -244,7 +244,7 @@ on_unring(struct lt_duty *d, struct received *r)
 static int
 on_watch(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_watch *m = (const struct lt_wire_watch *) r->msg;
+	const struct lt_wire_watch *m = (const struct lt_wire_watch *)r->msg;
 	struct lt_session *s = lt_session_find(d, m->session);
 	struct lt_topic *t = lt_topicmap_get(d, m->topic);
 	struct lt_cq *cq;
@@ -262,15 +262,15 @@ on_watch(struct lt_duty *d, struct received *r)
 	if (status == LEAT_OK)
 		status = lt_feed_watch(d, cq, s);
 	if (status != LEAT_OK) /* it looks by itself, every 100 ms */
-		lt_log_warn("watch-failed", "status=%s",
-		    leat_status_name(status));
+		lt_log_warn(
+		    "watch-failed", "status=%s", leat_status_name(status));
 	return LEAT_OK;
 }
 
 static int
 on_wake(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_number *m = (const struct lt_wire_number *) r->msg;
+	const struct lt_wire_number *m = (const struct lt_wire_number *)r->msg;
 	struct lt_session *s = lt_session_find(d, m->number);
 
 	if (s != NULL)
@@ -281,7 +281,7 @@ on_wake(struct lt_duty *d, struct received *r)
 static int
 on_append(struct lt_duty *d, struct received *r)
 {
-	struct lt_wire_append *m = (struct lt_wire_append *) r->msg;
+	struct lt_wire_append *m = (struct lt_wire_append *)r->msg;
 	const void *record = lt_wire_tail(m, sizeof(*m));
 	int status = lt_batch_add_system(d, m, record);
 
@@ -299,7 +299,7 @@ on_append(struct lt_duty *d, struct received *r)
 static int
 on_queue_sync(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_queue *m = (const struct lt_wire_queue *) r->msg;
+	const struct lt_wire_queue *m = (const struct lt_wire_queue *)r->msg;
 	struct lt_cq *cq = find_queue(d, m->topic, m->queue);
 	struct lt_wire_range a;
 	int status = LEAT_OK;
@@ -319,7 +319,7 @@ on_queue_sync(struct lt_duty *d, struct received *r)
 static int
 on_ping(struct lt_duty *d, struct received *r)
 {
-	lt_peer_status(d, (const struct lt_wire *) r->msg, LEAT_OK);
+	lt_peer_status(d, (const struct lt_wire *)r->msg, LEAT_OK);
 	return LEAT_OK;
 }
 
@@ -333,19 +333,19 @@ on_open(struct lt_duty *d, struct received *r)
 }
 
 static const handler peer_table[] = {
-	[LT_OP_S_TOPIC] = on_topic,
-	[LT_OP_S_ATTACH] = on_attach,
-	[LT_OP_S_DETACH] = on_detach,
-	[LT_OP_S_GRANT] = on_grant,
-	[LT_OP_S_LANE] = on_lane,
-	[LT_OP_S_RING] = on_ring,
-	[LT_OP_S_UNRING] = on_unring,
-	[LT_OP_S_WATCH] = on_watch,
-	[LT_OP_S_WAKE] = on_wake,
-	[LT_OP_S_APPEND] = on_append,
-	[LT_OP_S_QUEUE_SYNC] = on_queue_sync,
-	[LT_OP_S_PING] = on_ping,
-	[LT_OP_S_OPEN] = on_open,
+    [LT_OP_S_TOPIC] = on_topic,
+    [LT_OP_S_ATTACH] = on_attach,
+    [LT_OP_S_DETACH] = on_detach,
+    [LT_OP_S_GRANT] = on_grant,
+    [LT_OP_S_LANE] = on_lane,
+    [LT_OP_S_RING] = on_ring,
+    [LT_OP_S_UNRING] = on_unring,
+    [LT_OP_S_WATCH] = on_watch,
+    [LT_OP_S_WAKE] = on_wake,
+    [LT_OP_S_APPEND] = on_append,
+    [LT_OP_S_QUEUE_SYNC] = on_queue_sync,
+    [LT_OP_S_PING] = on_ping,
+    [LT_OP_S_OPEN] = on_open,
 };
 
 int
@@ -354,20 +354,20 @@ lt_control_poll_peer(struct lt_duty *d)
 	int status;
 
 	for (int i = 0; i < PEER_ROUND && d->peer.fd >= 0 &&
-	    d->peer.waiting < LT_PEER_WAITING_MAX;
-	    i++) {
+			d->peer.waiting < LT_PEER_WAITING_MAX;
+	     i++) {
 		status = receive(d->peer.fd, 'Q', MSG_DONTWAIT, &in);
 		if (status == LEAT_E_AGAIN)
 			return LEAT_OK;
 		if (status == LEAT_E_UNREACHABLE) {
 			lt_log_warn("queue-manager-gone", "generation=%llu",
-			    (unsigned long long) d->peer.gen);
+			    (unsigned long long)d->peer.gen);
 			lt_peer_set(d, -1, d->peer.gen);
 			return LEAT_OK;
 		}
 		if (status == LEAT_OK)
-			status = dispatch(
-			    d, peer_table, LT_COUNT(peer_table), &in);
+			status =
+			    dispatch(d, peer_table, LT_COUNT(peer_table), &in);
 		if (status != LEAT_OK)
 			return status;
 	}
@@ -393,8 +393,7 @@ note_queue(struct lt_cq *cq, void *user)
 		if (t == NULL)
 			return LEAT_E_NOMEM;
 		t->name = lt_cq_topic_name(cq);
-		status =
-		    lt_hash_put(seen, &cq->topic, sizeof(cq->topic), t);
+		status = lt_hash_put(seen, &cq->topic, sizeof(cq->topic), t);
 		if (status != LEAT_OK) {
 			lt_mem_free(t);
 			return status;
@@ -418,7 +417,7 @@ tell_topic(struct lt_duty *d, const struct seen_topic *t)
 	m.read_queues = t->queues;
 	m.write_queues = t->queues;
 	m.perm = 6;
-	m.system = (uint32_t) lt_name_is_system(t->name);
+	m.system = (uint32_t)lt_name_is_system(t->name);
 	memcpy(m.name, t->name, bytes);
 	lt_peer_send(d, &m, sizeof(m), -1);
 }
@@ -449,8 +448,8 @@ lt_control_greet(struct lt_duty *d)
 	memset(&ready, 0, sizeof(ready));
 	lt_wire_init(&ready.h, LT_OP_E_READY, sizeof(ready), 0, 0);
 	ready.store_gen = d->generation;
-	ready.log_min = (int64_t) lt_commitlog_min(d->log);
-	ready.log_end = (int64_t) lt_commitlog_end(d->log);
+	ready.log_min = (int64_t)lt_commitlog_min(d->log);
+	ready.log_end = (int64_t)lt_commitlog_end(d->log);
 	lt_peer_send(d, &ready, sizeof(ready), -1);
 	return LEAT_OK;
 }
@@ -460,7 +459,7 @@ lt_control_greet(struct lt_duty *d)
 int
 lt_control_send(struct lt_duty *d, const void *msg, size_t bytes, int fd)
 {
-	struct pollfd p = { .fd = d->control, .events = POLLOUT };
+	struct pollfd p = {.fd = d->control, .events = POLLOUT};
 	int status;
 
 	for (;;) {
@@ -476,14 +475,14 @@ lt_control_send(struct lt_duty *d, const void *msg, size_t bytes, int fd)
 static int
 on_options(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_start *m = (const struct lt_wire_start *) r->msg;
+	const struct lt_wire_start *m = (const struct lt_wire_start *)r->msg;
 	const char *name = NULL;
 
 	if (m->options.version != LT_OPTIONS_VERSION ||
 	    m->options.bytes != sizeof(m->options))
 		return LEAT_E_CORRUPT;
-	(void) lt_options_reload(&d->options, &m->options, &name);
-	lt_log_set_level((enum lt_log_level) d->options.broker_log_level);
+	(void)lt_options_reload(&d->options, &m->options, &name);
+	lt_log_set_level((enum lt_log_level)d->options.broker_log_level);
 	d->retain_at_ms = d->now_ms;
 	return LEAT_OK;
 }
@@ -491,12 +490,12 @@ on_options(struct lt_duty *d, struct received *r)
 static int
 on_peer(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_number *m = (const struct lt_wire_number *) r->msg;
+	const struct lt_wire_number *m = (const struct lt_wire_number *)r->msg;
 
 	if (r->fd_count != 1)
 		return LEAT_E_CORRUPT;
 	lt_log_info("queue-manager-new", "generation=%llu",
-	    (unsigned long long) m->number);
+	    (unsigned long long)m->number);
 	lt_peer_set(d, take_fd(r, 0), m->number);
 	return lt_control_greet(d);
 }
@@ -504,8 +503,8 @@ on_peer(struct lt_duty *d, struct received *r)
 static int
 on_stop(struct lt_duty *d, struct received *r)
 {
-	uint32_t flags = atomic_load_explicit(
-	    &d->beacon->flags, memory_order_relaxed);
+	uint32_t flags =
+	    atomic_load_explicit(&d->beacon->flags, memory_order_relaxed);
 
 	atomic_store_explicit(&d->beacon->flags, flags | LT_BEACON_STOPPING,
 	    memory_order_relaxed);
@@ -514,9 +513,9 @@ on_stop(struct lt_duty *d, struct received *r)
 }
 
 static const handler supervisor_table[] = {
-	[LT_OP_SUP_OPTIONS] = on_options,
-	[LT_OP_SUP_PEER] = on_peer,
-	[LT_OP_SUP_STOP] = on_stop,
+    [LT_OP_SUP_OPTIONS] = on_options,
+    [LT_OP_SUP_PEER] = on_peer,
+    [LT_OP_SUP_STOP] = on_stop,
 };
 
 int
@@ -544,7 +543,7 @@ lt_control_poll_supervisor(struct lt_duty *d)
 static int
 on_kept(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_keep *m = (const struct lt_wire_keep *) r->msg;
+	const struct lt_wire_keep *m = (const struct lt_wire_keep *)r->msg;
 	struct lt_segment seg;
 	int status;
 
@@ -567,7 +566,7 @@ on_kept(struct lt_duty *d, struct received *r)
 static int
 on_start(struct lt_duty *d, struct received *r)
 {
-	const struct lt_wire_start *m = (const struct lt_wire_start *) r->msg;
+	const struct lt_wire_start *m = (const struct lt_wire_start *)r->msg;
 	int status;
 
 	if (r->fd_count != 3 || m->options.version != LT_OPTIONS_VERSION ||
@@ -588,8 +587,8 @@ on_start(struct lt_duty *d, struct received *r)
 }
 
 static const handler start_table[] = {
-	[LT_OP_SUP_KEPT] = on_kept,
-	[LT_OP_SUP_START] = on_start,
+    [LT_OP_SUP_KEPT] = on_kept,
+    [LT_OP_SUP_START] = on_start,
 };
 
 int

@@ -29,9 +29,9 @@
 #include "store/consumequeue.h"
 #include "store/recover.h"
 
-#define LT_DUTY_EXIT_IO 3	/* the log failed: recovery decides */
+#define LT_DUTY_EXIT_IO 3 /* the log failed: recovery decides */
 #define LT_DUTY_EXIT_PROTOCOL 4 /* a sibling speaks another version */
-#define LT_DUTY_SYNC_MS 500	/* the log is synced at least this often */
+#define LT_DUTY_SYNC_MS 500 /* the log is synced at least this often */
 
 struct lt_duty;
 
@@ -43,7 +43,7 @@ struct lt_topic {
 	uint32_t write_queues;
 	uint32_t level; /* enum leat_level, never DEFAULT */
 	uint16_t name_bytes;
-	uint8_t is_open;     /* a lane may publish */
+	uint8_t is_open; /* a lane may publish */
 	uint8_t keeps_state; /* 1 config, 2 progress, 0 neither */
 	char name[LT_NAME_FIELD];
 	/* the rest */
@@ -80,11 +80,11 @@ struct lt_session {
 	/* sweeping and completing */
 	struct lt_lane_reader lane;
 	struct lt_page_shared *page; /* NULL: the system's own session */
-	uint64_t page_mask;	     /* completion entries - 1 */
-	uint64_t taken;		     /* last sequence taken from the lane */
-	uint64_t logged;	     /* as the page shows */
-	uint64_t synced;	     /* as the page shows */
-	uint64_t in_log;	     /* last sequence the log has */
+	uint64_t page_mask; /* completion entries - 1 */
+	uint64_t taken; /* last sequence taken from the lane */
+	uint64_t logged; /* as the page shows */
+	uint64_t synced; /* as the page shows */
+	uint64_t in_log; /* last sequence the log has */
 	uint64_t seen_logged; /* at the last look whether to wake */
 	uint64_t seen_synced;
 	uint64_t *grants; /* bit per topic id */
@@ -108,7 +108,7 @@ struct lt_session {
 	struct lt_segment page_seg;
 	uint64_t lane_inode;
 	uint64_t page_inode;
-	int store_event;  /* client rings */
+	int store_event; /* client rings */
 	int client_event; /* store rings */
 	struct lt_mark *mark;
 	const struct lt_session_trace *traces; /* sorted by sequence; lent */
@@ -139,7 +139,7 @@ struct lt_batch_rec {
 /* S_APPEND that waits for its level. */
 struct lt_batch_reply {
 	struct lt_wire request;
-	uint32_t rec;	/* in the batch */
+	uint32_t rec; /* in the batch */
 	uint32_t level; /* enum leat_level */
 };
 #define LT_BATCH_REPLIES 256
@@ -157,7 +157,7 @@ struct lt_batch {
 	uint32_t want_sync;
 	uint32_t is_full; /* take no more before this one is out */
 	uint32_t is_appended; /* in the log, but not yet all indexed */
-	uint32_t indexed;     /* records put into their queues */
+	uint32_t indexed; /* records put into their queues */
 	uint32_t reply_count;
 	struct lt_batch_reply replies[LT_BATCH_REPLIES];
 };
@@ -165,11 +165,11 @@ struct lt_batch {
 /* In the store's private segment, kept by the supervisor. */
 struct lt_duty_state {
 	_Atomic uint64_t completed_end; /* completions given up to here */
-	_Atomic int64_t store_ms;	/* store time of the last record */
+	_Atomic int64_t store_ms; /* store time of the last record */
 };
 
 #define LT_PEER_WAITING_MAX 1024 /* answers; then nothing more is read */
-struct lt_peer_msg;		 /* outbox */
+struct lt_peer_msg; /* outbox */
 struct lt_peer {
 	int fd; /* -1: none */
 	uint64_t gen;
@@ -202,7 +202,7 @@ struct lt_duty {
 	struct lt_topic **topics; /* by id */
 	size_t topic_cap;
 	struct lt_topic *dropped; /* their queues go between two batches */
-	struct lt_feed *feeds;	  /* all */
+	struct lt_feed *feeds; /* all */
 
 	struct lt_hash session_map; /* id -> session */
 	struct lt_session **sessions; /* the first hot_count are swept always */
@@ -213,7 +213,7 @@ struct lt_duty {
 	uint32_t sweeps;
 	size_t detaching;
 	struct lt_session system; /* session 0: the queue manager's records */
-	struct lt_hash marks;	  /* session -> mark */
+	struct lt_hash marks; /* session -> mark */
 
 	struct lt_batch batch;
 	struct lt_session *touched;
@@ -224,29 +224,29 @@ struct lt_duty {
 	uint32_t store_ip;
 	uint32_t default_level;
 	int64_t store_ms; /* never goes back */
-	uint64_t now_ms;  /* monotonic, of this turn */
+	uint64_t now_ms; /* monotonic, of this turn */
 	uint64_t spin_ns; /* 0: sleep at once; UINT64_MAX: never */
-	int is_open;	  /* S_OPEN came: drain */
+	int is_open; /* S_OPEN came: drain */
 	int is_stopping;
-	int is_full;	/* publishing is refused for lack of space */
+	int is_full; /* publishing is refused for lack of space */
 	int disk_above; /* retention says the disk is too full */
 
 	uint64_t dirty_since_ms; /* 0: nothing unsynced */
-	uint64_t checkpoint_ms;	 /* of the last one */
+	uint64_t checkpoint_ms; /* of the last one */
 	uint64_t checkpoint_end; /* log offset of the last one */
 	int checkpoint_now;
 	uint64_t retain_at_ms;
-	uint64_t full_at_ms;	/* next look whether there is space */
-	uint64_t stale_at_ms;	/* rings of a former queue manager go; 0 */
-	int64_t begin_tag;	/* tags code of "begin" */
-	int64_t begin_next[2];	/* newest "begin" of config and progress */
-	int64_t begin_now[2];	/* ... as of the retention check before */
+	uint64_t full_at_ms; /* next look whether there is space */
+	uint64_t stale_at_ms; /* rings of a former queue manager go; 0 */
+	int64_t begin_tag; /* tags code of "begin" */
+	int64_t begin_next[2]; /* newest "begin" of config and progress */
+	int64_t begin_now[2]; /* ... as of the retention check before */
 };
 
 /* --- topicmap.c --- */
 /* Take a topic; of one deleted the queues go at lt_topicmap_sweep. */
-int lt_topicmap_put(struct lt_duty *d, const struct lt_wire_topic *m)
-    LT_MUST_CHECK;
+int lt_topicmap_put(
+    struct lt_duty *d, const struct lt_wire_topic *m) LT_MUST_CHECK;
 static inline struct lt_topic *
 lt_topicmap_get(const struct lt_duty *d, uint32_t id)
 {
@@ -261,15 +261,14 @@ void lt_topicmap_fini(struct lt_duty *d);
 
 /* --- feed.c --- */
 /* The queue's feed, made if it must be. */
-int lt_feed_get(struct lt_duty *d, struct lt_cq *cq, struct lt_feed **out)
-    LT_MUST_CHECK;
+int lt_feed_get(
+    struct lt_duty *d, struct lt_cq *cq, struct lt_feed **out) LT_MUST_CHECK;
 /* Give the queue a ring (fd borrowed), replacing the one it has. */
 int lt_feed_ring(struct lt_duty *d, struct lt_cq *cq, int fd) LT_MUST_CHECK;
 void lt_feed_unring(struct lt_duty *d, struct lt_cq *cq);
-int lt_feed_watch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s)
-    LT_MUST_CHECK;
-void lt_feed_unwatch(struct lt_duty *d, struct lt_cq *cq,
-    struct lt_session *s);
+int lt_feed_watch(
+    struct lt_duty *d, struct lt_cq *cq, struct lt_session *s) LT_MUST_CHECK;
+void lt_feed_unwatch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s);
 /* The session goes: it watches nothing any more. */
 void lt_feed_forget(struct lt_duty *d, struct lt_session *s);
 /* The queue goes. */
@@ -281,24 +280,24 @@ void lt_feed_drop_stale(struct lt_duty *d);
 void lt_session_init_system(struct lt_duty *d);
 /* fds are taken in every case. *logged_out: last sequence in the log. */
 int lt_session_attach(struct lt_duty *d, const struct lt_wire_attach *m,
-    const uint32_t *topics, int *fds, size_t fd_count, uint64_t *logged_out)
-    LT_MUST_CHECK;
+    const uint32_t *topics, int *fds, size_t fd_count,
+    uint64_t *logged_out) LT_MUST_CHECK;
 struct lt_session *lt_session_find(const struct lt_duty *d, uint64_t id);
-int lt_session_grant(struct lt_session *s, uint32_t topic, int allow)
-    LT_MUST_CHECK;
+int lt_session_grant(
+    struct lt_session *s, uint32_t topic, int allow) LT_MUST_CHECK;
 static inline int
 lt_session_may(const struct lt_session *s, uint32_t topic)
 {
 	return (topic >> 6) < s->grant_words &&
-	    ((s->grants[topic >> 6] >> (topic & 63)) & 1);
+	       ((s->grants[topic >> 6] >> (topic & 63)) & 1);
 }
 /* A new, empty lane (fd taken). */
-int lt_session_lane(struct lt_duty *d, struct lt_session *s, int fd)
-    LT_MUST_CHECK;
+int lt_session_lane(
+    struct lt_duty *d, struct lt_session *s, int fd) LT_MUST_CHECK;
 /* Drain up to the lane's tail, then let go and answer (request NULL: no
  * answer). */
-void lt_session_detach(struct lt_duty *d, struct lt_session *s,
-    const struct lt_wire *request);
+void lt_session_detach(
+    struct lt_duty *d, struct lt_session *s, const struct lt_wire *request);
 /* Let go of those that are drained. */
 void lt_session_finish_detaching(struct lt_duty *d);
 /* Sessions that the present queue manager did not attach again go. */
@@ -356,16 +355,16 @@ void lt_peer_set(struct lt_duty *d, int fd, uint64_t gen);
  * descriptor that stays open. */
 void lt_peer_send(struct lt_duty *d, const void *msg, size_t bytes, int fd);
 void lt_peer_flush(struct lt_duty *d);
-void lt_peer_number(struct lt_duty *d, enum lt_op op, uint64_t number,
-    uint64_t value);
-void lt_peer_status(struct lt_duty *d, const struct lt_wire *request,
-    int status);
+void lt_peer_number(
+    struct lt_duty *d, enum lt_op op, uint64_t number, uint64_t value);
+void lt_peer_status(
+    struct lt_duty *d, const struct lt_wire *request, int status);
 
 /* --- control.c --- */
 /* KEPT* and START, blocking. */
 int lt_control_start(struct lt_duty *d, int control) LT_MUST_CHECK;
-int lt_control_send(struct lt_duty *d, const void *msg, size_t bytes, int fd)
-    LT_MUST_CHECK;
+int lt_control_send(
+    struct lt_duty *d, const void *msg, size_t bytes, int fd) LT_MUST_CHECK;
 /* E_TOPIC*, E_BEACON, E_READY to a new queue manager. */
 int lt_control_greet(struct lt_duty *d) LT_MUST_CHECK;
 /* Handle all messages there are. LEAT_OK, CLOSED: the supervisor is gone, or

@@ -56,7 +56,7 @@ drop_ring(struct lt_feed *f)
 	if (f->seg.base == NULL)
 		return;
 	lt_segment_detach(&f->seg);
-	lt_stat_add(store_rings, (uint64_t) -1);
+	lt_stat_add(store_rings, (uint64_t)-1);
 }
 
 static void
@@ -116,10 +116,10 @@ lt_feed_watch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s)
 	for (size_t i = 0; i < f->watcher_count; i++)
 		if (f->watchers[i] == s)
 			return LEAT_OK;
-	status = lt_mem_grow((void **) &f->watchers, &f->watcher_cap,
+	status = lt_mem_grow((void **)&f->watchers, &f->watcher_cap,
 	    f->watcher_count, sizeof(struct lt_session *));
 	if (status == LEAT_OK)
-		status = lt_mem_grow((void **) &s->watches, &s->watch_cap,
+		status = lt_mem_grow((void **)&s->watches, &s->watch_cap,
 		    s->watch_count, sizeof(struct lt_feed *));
 	if (status != LEAT_OK) {
 		free_if_unused(d, f);

@@ -29,20 +29,20 @@ static void
 watch(struct lt_duty *d)
 {
 	struct lt_peer *p = &d->peer;
-	struct epoll_event ev = { .data.ptr = p };
+	struct epoll_event ev = {.data.ptr = p};
 
 	ev.events = (p->waiting < LT_PEER_WAITING_MAX ? EPOLLIN : 0) |
-	    (p->waiting > 0 ? EPOLLOUT : 0);
+		    (p->waiting > 0 ? EPOLLOUT : 0);
 	if (p->fd < 0 || p->events == ev.events)
 		return;
 	p->events = ev.events;
-	(void) epoll_ctl(d->epoll, EPOLL_CTL_MOD, p->fd, &ev);
+	(void)epoll_ctl(d->epoll, EPOLL_CTL_MOD, p->fd, &ev);
 }
 
 void
 lt_peer_set(struct lt_duty *d, int fd, uint64_t gen)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &d->peer };
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &d->peer};
 	struct lt_peer_msg *m;
 
 	while ((m = d->peer.first) != NULL) {
@@ -58,8 +58,8 @@ lt_peer_set(struct lt_duty *d, int fd, uint64_t gen)
 	/* Answers go to whoever asked: forget who that was. */
 	d->batch.reply_count = 0;
 	if (fd >= 0) {
-		(void) fcntl(fd, F_SETFL, O_NONBLOCK);
-		(void) epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &ev);
+		(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+		(void)epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &ev);
 	}
 }
 

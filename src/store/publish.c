@@ -27,26 +27,25 @@
 void
 lt_publish_full(struct lt_duty *d, int is_full)
 {
-	uint32_t flags = atomic_load_explicit(
-	    &d->beacon->flags, memory_order_relaxed);
+	uint32_t flags =
+	    atomic_load_explicit(&d->beacon->flags, memory_order_relaxed);
 
 	d->full_at_ms = d->now_ms;
 	if (d->is_full == is_full)
 		return;
 	d->is_full = is_full;
-	lt_stat_set(store_disk_full, (uint64_t) is_full);
+	lt_stat_set(store_disk_full, (uint64_t)is_full);
 	if (is_full)
 		flags |= LT_BEACON_DISK_FULL;
 	else
-		flags &= ~(uint32_t) LT_BEACON_DISK_FULL;
-	atomic_store_explicit(
-	    &d->beacon->flags, flags, memory_order_relaxed);
+		flags &= ~(uint32_t)LT_BEACON_DISK_FULL;
+	atomic_store_explicit(&d->beacon->flags, flags, memory_order_relaxed);
 	if (is_full)
 		lt_log_warn("disk-full", "log_end=%llu",
-		    (unsigned long long) lt_commitlog_end(d->log));
+		    (unsigned long long)lt_commitlog_end(d->log));
 	else
 		lt_log_info("disk-has-room", "log_end=%llu",
-		    (unsigned long long) lt_commitlog_end(d->log));
+		    (unsigned long long)lt_commitlog_end(d->log));
 }
 
 /* --- append --- */
@@ -161,9 +160,8 @@ index_batch(struct lt_duty *d)
 			feed(d, r->cq->user, r);
 	}
 	commit_feeds(d);
-	return status == LEAT_E_NOSPACE || status == LEAT_E_NOMEM
-		   ? LEAT_E_AGAIN
-		   : status;
+	return status == LEAT_E_NOSPACE || status == LEAT_E_NOMEM ? LEAT_E_AGAIN
+								  : status;
 }
 
 /* --- completions --- */
@@ -203,9 +201,9 @@ complete(struct lt_duty *d)
 				note_begin(d, r);
 			continue;
 		}
-		done = (struct lt_page_done *) ((char *) s->page +
-			   LT_SEGMENT_DATA_AT) +
-		    (r->seq & s->page_mask);
+		done = (struct lt_page_done *)((char *)s->page +
+					       LT_SEGMENT_DATA_AT) +
+		       (r->seq & s->page_mask);
 		done->seq = r->seq;
 		done->log_offset = r->log_offset;
 		done->queue_offset = r->queue_offset;
@@ -278,7 +276,7 @@ void
 lt_publish_wake(struct lt_session *s)
 {
 	uint32_t waiting = atomic_load_explicit(
-	    &((struct lt_lane_shared *) s->lane.shared)->waiting,
+	    &((struct lt_lane_shared *)s->lane.shared)->waiting,
 	    memory_order_relaxed);
 
 	lt_doorbell_ring(&s->page->doorbell);
@@ -335,13 +333,13 @@ lt_publish_sync(struct lt_duty *d)
 	if (lt_commitlog_synced(d->log) != lt_commitlog_end(d->log)) {
 		start = lt_clock_mono_ns();
 		err = lt_failpoint(LT_FP_STORE_SYNC_BEFORE);
-		status = err != 0 ? lt_sys_status(err)
-				  : lt_commitlog_sync(d->log);
+		status =
+		    err != 0 ? lt_sys_status(err) : lt_commitlog_sync(d->log);
 		if (status != LEAT_OK)
 			return LEAT_E_IO; /* never tried again */
 		lt_stat_add(store_syncs, 1);
 		lt_stat_add(store_sync_ns, lt_clock_mono_ns() - start);
-		(void) lt_failpoint(LT_FP_STORE_SYNC_AFTER);
+		(void)lt_failpoint(LT_FP_STORE_SYNC_AFTER);
 	}
 	d->dirty_since_ms = 0;
 	start = lt_commitlog_synced(d->log);
@@ -373,7 +371,7 @@ lt_publish_run(struct lt_duty *d)
 	if (b->count == 0 && d->touched == NULL)
 		return LEAT_OK;
 	if (!b->is_appended) {
-		(void) lt_failpoint(LT_FP_STORE_DRAIN);
+		(void)lt_failpoint(LT_FP_STORE_DRAIN);
 		status = b->used > 0 ? append(d) : LEAT_OK;
 		if (status == LEAT_E_NOSPACE)
 			refuse(d);
@@ -388,9 +386,9 @@ lt_publish_run(struct lt_duty *d)
 	}
 	if (status != LEAT_OK)
 		return LEAT_E_IO;
-	(void) lt_failpoint(LT_FP_STORE_RING);
+	(void)lt_failpoint(LT_FP_STORE_RING);
 	complete(d);
-	(void) lt_failpoint(LT_FP_STORE_COMPLETE);
+	(void)lt_failpoint(LT_FP_STORE_COMPLETE);
 	for (struct lt_session *s = d->touched; s != NULL; s = s->next_touched)
 		show(d, s);
 	end = lt_commitlog_end(d->log);
@@ -398,8 +396,7 @@ lt_publish_run(struct lt_duty *d)
 	    &d->state->completed_end, end, memory_order_relaxed);
 	atomic_store_explicit(
 	    &d->state->store_ms, d->store_ms, memory_order_relaxed);
-	atomic_store_explicit(
-	    &d->beacon->log_end, end, memory_order_relaxed);
+	atomic_store_explicit(&d->beacon->log_end, end, memory_order_relaxed);
 	lt_stat_set(store_log_end, end);
 	wake_touched(d);
 	answer(d, LEAT_LOGGED);

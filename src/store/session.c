@@ -27,7 +27,13 @@
 #define MARK_KEEP_MS (24 * 3600 * 1000LL)
 #define LOCAL_IP 0x7f000001u
 
-enum { FD_LANE, FD_PAGE, FD_STORE_EVENT, FD_CLIENT_EVENT, FD_OLD_PAGE };
+enum {
+	FD_LANE,
+	FD_PAGE,
+	FD_STORE_EVENT,
+	FD_CLIENT_EVENT,
+	FD_OLD_PAGE
+};
 
 struct lt_session *
 lt_session_find(const struct lt_duty *d, uint64_t id)
@@ -60,7 +66,7 @@ drop_mark(struct lt_duty *d, struct lt_mark *m)
 {
 	uint64_t id = m->session;
 
-	(void) lt_hash_del(&d->marks, &id, sizeof(id));
+	(void)lt_hash_del(&d->marks, &id, sizeof(id));
 	lt_mem_free(m);
 }
 
@@ -180,7 +186,7 @@ inode_of(int fd)
 {
 	struct stat st;
 
-	return lt_sys.fstat(fd, &st) == 0 ? (uint64_t) st.st_ino : 0;
+	return lt_sys.fstat(fd, &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
 static int
@@ -350,7 +356,7 @@ attach_new(struct lt_duty *d, struct lt_session *s,
 			return status;
 		copy_page(s, &old, &s->page_seg);
 		head = atomic_load_explicit(
-		    &((struct lt_page_shared *) old.base)->lane_head,
+		    &((struct lt_page_shared *)old.base)->lane_head,
 		    memory_order_acquire);
 		lt_segment_detach(&old);
 	}
@@ -360,7 +366,7 @@ attach_new(struct lt_duty *d, struct lt_session *s,
 	s->seen_logged = s->logged;
 	s->seen_synced = s->synced;
 	start_lane(s, head);
-	(void) lt_failpoint(LT_FP_STORE_ATTACH);
+	(void)lt_failpoint(LT_FP_STORE_ATTACH);
 	show(s);
 	return LEAT_OK;
 }
@@ -369,7 +375,7 @@ attach_new(struct lt_duty *d, struct lt_session *s,
 static int
 enroll(struct lt_duty *d, struct lt_session *s)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
 	int status;
 
 	s->mark = get_mark(d, s->id);
@@ -377,7 +383,7 @@ enroll(struct lt_duty *d, struct lt_session *s)
 		return LEAT_E_NOMEM;
 	s->in_log = s->mark->seq;
 	find_traces(d, s);
-	status = lt_mem_grow((void **) &d->sessions, &d->session_cap,
+	status = lt_mem_grow((void **)&d->sessions, &d->session_cap,
 	    d->session_count, sizeof(struct lt_session *));
 	if (status != LEAT_OK)
 		return status;
@@ -510,7 +516,7 @@ lt_session_forged(struct lt_duty *d, struct lt_session *s)
 	s->is_closed = 1;
 	lt_stat_add(store_forged, 1);
 	lt_log_warn("lane-forged", "session=%016llx pid=%u",
-	    (unsigned long long) s->id, s->born_port);
+	    (unsigned long long)s->id, s->born_port);
 	lt_peer_number(d, LT_OP_E_FORGED, s->id, 0);
 }
 
@@ -559,7 +565,7 @@ let_go(struct lt_duty *d, struct lt_session *s)
 	if (s->is_unsynced)
 		unlist_unsynced(d, s);
 	lt_feed_forget(d, s);
-	(void) lt_hash_del(&d->session_map, &id, sizeof(id));
+	(void)lt_hash_del(&d->session_map, &id, sizeof(id));
 	s->mark->attached = 0;
 	if (s->mark->seq == 0)
 		drop_mark(d, s->mark);
@@ -588,7 +594,7 @@ lt_session_finish_detaching(struct lt_duty *d)
 		/* Positions only grow; a forged lane is not read. */
 		if (s->is_detaching &&
 		    (s->is_closed ||
-			(int64_t) (s->lane.head - s->detach_tail) >= 0)) {
+			(int64_t)(s->lane.head - s->detach_tail) >= 0)) {
 			let_go(d, s);
 			/* Others moved: begin again behind the end. */
 			i = d->session_count;

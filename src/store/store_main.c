@@ -43,7 +43,7 @@ static struct lt_duty duty;
 static void
 on_progress(unsigned percent, void *user)
 {
-	struct pollfd p = { .fd = CONTROL_FD, .events = POLLRDHUP };
+	struct pollfd p = {.fd = CONTROL_FD, .events = POLLRDHUP};
 
 	lt_stat_set(store_recovery_percent, percent);
 	/* Recovery may take long: do not outlive the supervisor. */
@@ -78,8 +78,8 @@ recover(struct lt_duty *d)
 
 	lt_stat_set(store_recovering, 1);
 	lt_stat_set(store_recovery_percent, 0);
-	status = lt_recover_run(
-	    d->store_dir, d->log, d->queues, r, on_progress, d);
+	status =
+	    lt_recover_run(d->store_dir, d->log, d->queues, r, on_progress, d);
 	if (status != LEAT_OK)
 		return status;
 	/* What was found is durable before anybody hears of it. */
@@ -99,10 +99,10 @@ recover(struct lt_duty *d)
 	lt_log_info("recovered",
 	    "log_end=%llu scanned_bytes=%llu records=%llu damaged=%llu "
 	    "took_ms=%llu",
-	    (unsigned long long) r->log_end,
-	    (unsigned long long) r->scanned_bytes,
-	    (unsigned long long) r->records, (unsigned long long) r->damaged,
-	    (unsigned long long) took_ms);
+	    (unsigned long long)r->log_end,
+	    (unsigned long long)r->scanned_bytes,
+	    (unsigned long long)r->records, (unsigned long long)r->damaged,
+	    (unsigned long long)took_ms);
 	return LEAT_OK;
 }
 
@@ -110,9 +110,9 @@ static int
 make_beacon(struct lt_duty *d)
 {
 	struct lt_segment_head head = {
-		.magic = LT_SEGMENT_BEACON,
-		.data_bytes = 4096,
-		.generation = d->generation,
+	    .magic = LT_SEGMENT_BEACON,
+	    .data_bytes = 4096,
+	    .generation = d->generation,
 	};
 	int status = lt_segment_create(
 	    &d->beacon_seg, "leat-beacon", &head, 1, &d->beacon_fd);
@@ -127,13 +127,14 @@ make_beacon(struct lt_duty *d)
 	return LEAT_OK;
 }
 
-/* The private segment: the one kept, or a new one for the supervisor to keep. */
+/* The private segment: the one kept, or a new one for the supervisor to keep.
+ */
 static int
 make_state(struct lt_duty *d)
 {
 	struct lt_segment_head head = {
-		.magic = LT_SEGMENT_STATE,
-		.data_bytes = 4096,
+	    .magic = LT_SEGMENT_STATE,
+	    .data_bytes = 4096,
 	};
 	struct lt_wire_keep keep;
 	uint64_t done;
@@ -145,16 +146,15 @@ make_state(struct lt_duty *d)
 		if (status != LEAT_OK)
 			return status;
 		memset(&keep, 0, sizeof(keep));
-		lt_wire_init(
-		    &keep.h, LT_OP_SUP_KEEP, sizeof(keep), 0, 0);
+		lt_wire_init(&keep.h, LT_OP_SUP_KEEP, sizeof(keep), 0, 0);
 		keep.kind = LT_KEEP_STATE;
 		status = lt_control_send(d, &keep, sizeof(keep), fd);
 		close(fd);
 		if (status != LEAT_OK)
 			return status;
 	}
-	d->state = (struct lt_duty_state *) ((char *) d->state_seg.base +
-	    LT_SEGMENT_DATA_AT);
+	d->state = (struct lt_duty_state *)((char *)d->state_seg.base +
+					    LT_SEGMENT_DATA_AT);
 	d->store_ms =
 	    atomic_load_explicit(&d->state->store_ms, memory_order_relaxed);
 	if (d->store_ms < d->recovered.last_store_ms)
@@ -164,9 +164,8 @@ make_state(struct lt_duty *d)
 	/* Only a lost file or a failing disk can do that. */
 	if (done > lt_commitlog_end(d->log))
 		lt_log_error("log-shorter-than-acknowledged",
-		    "acknowledged=%llu log_end=%llu",
-		    (unsigned long long) done,
-		    (unsigned long long) lt_commitlog_end(d->log));
+		    "acknowledged=%llu log_end=%llu", (unsigned long long)done,
+		    (unsigned long long)lt_commitlog_end(d->log));
 	return LEAT_OK;
 }
 
@@ -176,9 +175,9 @@ set_options(struct lt_duty *d)
 	struct in_addr host;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	lt_log_set_level((enum lt_log_level) d->options.broker_log_level);
+	lt_log_set_level((enum lt_log_level)d->options.broker_log_level);
 	/* accepted, logged, synced: indices in options.def */
-	d->default_level = (uint32_t) d->options.store_level + LEAT_ACCEPTED;
+	d->default_level = (uint32_t)d->options.store_level + LEAT_ACCEPTED;
 	d->store_ip = inet_pton(AF_INET, d->options.broker_host, &host) == 1
 			  ? ntohl(host.s_addr)
 			  : INADDR_LOOPBACK;
@@ -205,7 +204,7 @@ say_ready(struct lt_duty *d)
 static int
 start(struct lt_duty *d, const char **what_out)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &d->control };
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &d->control};
 	int status;
 
 	*what_out = "epoll";
@@ -248,9 +247,8 @@ start(struct lt_duty *d, const char **what_out)
 	if (status != LEAT_OK)
 		return status;
 	lt_session_init_system(d);
-	d->checkpoint_end = d->recovered.scanned_bytes > 0
-				? 0
-				: lt_commitlog_end(d->log);
+	d->checkpoint_end =
+	    d->recovered.scanned_bytes > 0 ? 0 : lt_commitlog_end(d->log);
 	*what_out = "upkeep";
 	status = lt_upkeep_init(d);
 	if (status != LEAT_OK)
@@ -285,8 +283,7 @@ poll_events(struct lt_duty *d, int timeout_ms)
 	int n = epoll_wait(d->epoll, ev, EVENTS, timeout_ms);
 	int status = LEAT_OK;
 
-	atomic_store_explicit(
-	    &d->beacon->sleeping, 0, memory_order_relaxed);
+	atomic_store_explicit(&d->beacon->sleeping, 0, memory_order_relaxed);
 	if (timeout_ms != 0)
 		d->now_ms = lt_clock_mono_ms();
 	for (int i = 0; i < n && status == LEAT_OK; i++) {
@@ -316,8 +313,7 @@ idle(struct lt_duty *d)
 			__builtin_ia32_pause();
 		}
 	}
-	atomic_store_explicit(
-	    &d->beacon->sleeping, 1, memory_order_relaxed);
+	atomic_store_explicit(&d->beacon->sleeping, 1, memory_order_relaxed);
 	lt_doorbell_fence();
 	if (is_anything_there(d)) {
 		atomic_store_explicit(
@@ -392,7 +388,7 @@ stop(struct lt_duty *d)
 		status = lt_upkeep_checkpoint(d);
 	if (status == LEAT_OK) {
 		lt_log_info("stopped", "log_end=%llu",
-		    (unsigned long long) lt_commitlog_end(d->log));
+		    (unsigned long long)lt_commitlog_end(d->log));
 		lt_commitlog_close(d->log);
 		lt_cq_set_close(d->queues);
 	}
@@ -430,7 +426,7 @@ main(void)
 	if (status != LEAT_OK) {
 		lt_log_error("store-failed", "status=%s log_end=%llu",
 		    leat_status_name(status),
-		    (unsigned long long) lt_commitlog_end(d->log));
+		    (unsigned long long)lt_commitlog_end(d->log));
 		_exit(status == LEAT_E_CORRUPT ? LT_DUTY_EXIT_PROTOCOL
 					       : LT_DUTY_EXIT_IO);
 	}

@@ -32,8 +32,7 @@ grow_ids(struct lt_duty *d, uint32_t id)
 	ids = lt_mem_resize(d->topics, cap * sizeof(*ids));
 	if (ids == NULL)
 		return LEAT_E_NOMEM;
-	memset(
-	    ids + d->topic_cap, 0, (cap - d->topic_cap) * sizeof(*ids));
+	memset(ids + d->topic_cap, 0, (cap - d->topic_cap) * sizeof(*ids));
 	d->topics = ids;
 	d->topic_cap = cap;
 	return LEAT_OK;
@@ -64,7 +63,7 @@ make(struct lt_duty *d, const struct lt_wire_topic *m, struct lt_topic **out)
 	if (t == NULL)
 		return LEAT_E_NOMEM;
 	t->id = m->id;
-	t->name_bytes = (uint16_t) strlen(m->name);
+	t->name_bytes = (uint16_t)strlen(m->name);
 	memcpy(t->name, m->name, sizeof(t->name));
 	if (strcmp(t->name, LT_NAME_CONFIG_TOPIC) == 0)
 		t->keeps_state = 1;
@@ -125,8 +124,8 @@ lt_topicmap_put(struct lt_duty *d, const struct lt_wire_topic *m)
 }
 
 int
-lt_topicmap_queue(struct lt_duty *d, struct lt_topic *t, uint32_t queue,
-    struct lt_cq **out)
+lt_topicmap_queue(
+    struct lt_duty *d, struct lt_topic *t, uint32_t queue, struct lt_cq **out)
 {
 	int status;
 
@@ -138,8 +137,8 @@ lt_topicmap_queue(struct lt_duty *d, struct lt_topic *t, uint32_t queue,
 	status = grow_queues(t, queue + 1);
 	if (status != LEAT_OK)
 		return status;
-	status = lt_cq_get(
-	    d->queues, t->name, t->name_bytes, queue, &t->cq[queue]);
+	status =
+	    lt_cq_get(d->queues, t->name, t->name_bytes, queue, &t->cq[queue]);
 	if (status == LEAT_OK)
 		*out = t->cq[queue];
 	return status;

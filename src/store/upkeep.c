@@ -45,9 +45,8 @@ find_begin(struct lt_duty *d, struct lt_cq_view *view, const char *topic,
 		return LEAT_E_NOMEM;
 	for (at = cq->next; at > 0 && *out == 0; at = from) {
 		from = at > BEGIN_CHUNK ? at - BEGIN_CHUNK : 0;
-		n = (size_t) (at - from);
-		status = lt_cq_view_read(
-		    view, topic, 0, from, e, n, &count);
+		n = (size_t)(at - from);
+		status = lt_cq_view_read(view, topic, 0, from, e, n, &count);
 		if (status != LEAT_OK || count == 0)
 			break;
 		for (size_t i = count; i-- > 0 && *out == 0;)
@@ -91,7 +90,7 @@ system_min(const struct lt_duty *d)
 {
 	int64_t a = d->begin_now[0], b = d->begin_now[1];
 
-	return (uint64_t) (a < b ? a : b);
+	return (uint64_t)(a < b ? a : b);
 }
 
 /* --- checkpoint --- */
@@ -111,7 +110,7 @@ lt_upkeep_checkpoint(struct lt_duty *d)
 		return status;
 	status = lt_cq_flush_all(d->queues);
 	if (status == LEAT_OK) {
-		(void) lt_failpoint(LT_FP_STORE_CHECKPOINT);
+		(void)lt_failpoint(LT_FP_STORE_CHECKPOINT);
 		status = lt_session_save_marks(d, d->store_ms, &marks, &count);
 	}
 	if (status == LEAT_OK)
@@ -120,8 +119,8 @@ lt_upkeep_checkpoint(struct lt_duty *d)
 	lt_mem_free(marks);
 	if (status == LEAT_E_NOSPACE || status == LEAT_E_NOMEM) {
 		/* Only recovery takes longer; the next one may succeed. */
-		lt_log_warn("checkpoint-failed", "status=%s",
-		    leat_status_name(status));
+		lt_log_warn(
+		    "checkpoint-failed", "status=%s", leat_status_name(status));
 		return LEAT_OK;
 	}
 	if (status != LEAT_OK)
@@ -145,10 +144,10 @@ is_checkpoint_due(const struct lt_duty *d)
 	if (d->checkpoint_now)
 		return age >= 100 || d->checkpoint_end == 0;
 	return end != d->checkpoint_end &&
-	    (age >= d->options.store_checkpoint_ms ||
-		(end - d->checkpoint_end >=
-			d->options.store_checkpoint_bytes &&
-		    age >= 100));
+	       (age >= d->options.store_checkpoint_ms ||
+		   (end - d->checkpoint_end >=
+			   d->options.store_checkpoint_bytes &&
+		       age >= 100));
 }
 
 /* --- retention and space --- */
@@ -157,19 +156,18 @@ void
 lt_upkeep_disk(struct lt_duty *d)
 {
 	struct lt_commitlog_segment seg;
-	struct lt_retain_result r = { 0 };
+	struct lt_retain_result r = {0};
 	size_t n = 0;
 	int status;
 
 	status = lt_retain_run(d->log, d->queues, &d->options,
 	    lt_clock_wall_ms(), system_min(d), d->store_dir, &r);
 	if (status != LEAT_OK)
-		lt_log_warn("retention-failed", "status=%s",
-		    leat_status_name(status));
+		lt_log_warn(
+		    "retention-failed", "status=%s", leat_status_name(status));
 	if (r.dropped > 0)
 		lt_log_info("segments-deleted", "count=%u log_min=%llu",
-		    r.dropped,
-		    (unsigned long long) lt_commitlog_min(d->log));
+		    r.dropped, (unsigned long long)lt_commitlog_min(d->log));
 	while (lt_commitlog_segment_at(d->log, n, &seg) == LEAT_OK)
 		n++;
 	lt_stat_set(store_segments, n);
@@ -179,7 +177,7 @@ lt_upkeep_disk(struct lt_duty *d)
 	if (r.disk_full)
 		lt_publish_full(d, 1);
 	else if (d->is_full && !d->batch.is_appended &&
-	    r.disk_free >= 2 * d->batch.limit)
+		 r.disk_free >= 2 * d->batch.limit)
 		lt_publish_full(d, 0);
 	d->full_at_ms = d->now_ms;
 }
@@ -204,8 +202,8 @@ lt_upkeep_run(struct lt_duty *d)
 	int status = LEAT_OK;
 
 	if (LT_UNLIKELY(d->dirty_since_ms != 0 &&
-		now - d->dirty_since_ms >= LT_DUTY_SYNC_MS &&
-		!d->batch.is_appended))
+			now - d->dirty_since_ms >= LT_DUTY_SYNC_MS &&
+			!d->batch.is_appended))
 		status = lt_publish_sync(d);
 	if (status == LEAT_OK && LT_UNLIKELY(is_checkpoint_due(d)))
 		status = lt_upkeep_checkpoint(d);
@@ -220,8 +218,8 @@ lt_upkeep_run(struct lt_duty *d)
 		d->stale_at_ms = 0;
 		lt_feed_drop_stale(d);
 	}
-	if (LT_UNLIKELY(d->recovered.traces != NULL &&
-		now >= d->traces_until_ms))
+	if (LT_UNLIKELY(
+		d->recovered.traces != NULL && now >= d->traces_until_ms))
 		lt_session_drop_traces(d);
 	return LEAT_OK;
 }
@@ -231,8 +229,8 @@ until(const struct lt_duty *d, uint64_t at_ms, int *wait_ms)
 {
 	if (at_ms <= d->now_ms)
 		*wait_ms = 0;
-	else if (at_ms - d->now_ms < (uint64_t) *wait_ms)
-		*wait_ms = (int) (at_ms - d->now_ms);
+	else if (at_ms - d->now_ms < (uint64_t)*wait_ms)
+		*wait_ms = (int)(at_ms - d->now_ms);
 }
 
 int

@@ -181,7 +181,8 @@ eat_member(struct world *w, uint32_t slot, uint32_t life)
 		    leat_status_text(status), leat_error(m.leat));
 		return 1;
 	}
-	while (!atomic_load(&w->stop_consumers))
+	while (
+	    !atomic_load(&w->stop_consumers) && !atomic_load(&w->stop_members))
 		if (eat_some(&m) != 0)
 			return 1;
 	leat_close(m.leat);

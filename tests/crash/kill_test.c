@@ -11,7 +11,8 @@
  *   kill_test [all | random | failpoints | NAME-OF-A-FAILPOINT]
  *   LEAT_KILLS=100     random kills
  *   LEAT_VICTIM=NAME   kill only these: leat-store, leat-queue, store+queue,
- *                      producer, consumer, leatd
+ *                      producer, consumer,
+ *                      queue-of-leaving-group, leatd
  *   LEAT_SEED=N        repeat a run (as far as instants repeat)
  *   LEAT_KEEP=1        keep the directory of a world that failed
  *
@@ -51,10 +52,11 @@ enum victim {
 	KILL_BOTH,
 	KILL_PRODUCER,
 	KILL_MEMBER,
+	KILL_RESTING,
 	KILL_BROKER
 };
-static const char *const victim_name[] = {
-    "leat-store", "leat-queue", "store+queue", "producer", "consumer", "leatd"};
+static const char *const victim_name[] = {"leat-store", "leat-queue",
+    "store+queue", "producer", "consumer", "queue-of-leaving-group", "leatd"};
 #define VICTIMS (sizeof(victim_name) / sizeof(victim_name[0]))
 
 static enum victim
@@ -75,7 +77,9 @@ pick_victim(int broker_too)
 		return KILL_BOTH;
 	if (r < 69)
 		return KILL_PRODUCER;
-	return r < 85 ? KILL_MEMBER : KILL_BROKER;
+	if (r < 79)
+		return KILL_MEMBER;
+	return r < 85 ? KILL_RESTING : KILL_BROKER;
 }
 
 /* Kill once. Mostly wait for the restart, sometimes kill into it. */
@@ -94,6 +98,8 @@ strike(struct storm *s, enum victim v)
 	case KILL_MEMBER:
 		return storm_kill_client(
 		    s, STORM_MEMBER, pick(0, WORLD_MEMBERS - 1));
+	case KILL_RESTING:
+		return storm_rest_group(s);
 	case KILL_BROKER:
 		return storm_kill_all(s);
 	case KILL_STORE:

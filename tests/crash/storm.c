@@ -232,6 +232,38 @@ all_done(struct storm *s)
 }
 
 static int
+members_left(struct storm *s)
+{
+	uint32_t i;
+
+	for (i = 0; i < WORLD_MEMBERS; i++)
+		if (child_of(s, STORM_MEMBER, i)->pid > 0)
+			return 0;
+	return 1;
+}
+
+int
+storm_rest_group(struct storm *s)
+{
+	pid_t queue;
+	uint32_t i;
+
+	atomic_store(&s->w->stop_members, 1);
+	if (!storm_run(s, WORLD_PATIENCE_MS, members_left)) {
+		if (atomic_load(&s->w->violations) == 0)
+			world_violate(s->w, "members did not leave in 30 s");
+		return -1;
+	}
+	queue = storm_find(s, "leat-queue");
+	storm_kill_child(s, "leat-queue");
+	atomic_store(&s->w->stop_members, 0);
+	for (i = 0; i < WORLD_MEMBERS; i++)
+		if (storm_spawn(s, STORM_MEMBER, i) != 0)
+			return -1;
+	return storm_await_children(s, 0, queue);
+}
+
+static int
 verify_offline(struct storm *s)
 {
 	const char *top = getenv("top_builddir");

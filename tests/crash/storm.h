@@ -68,6 +68,9 @@ int storm_apart(struct storm *s,
     int (*call)(struct world *w, uint32_t slot, uint32_t life));
 /* SIGKILL a client and start its next life. */
 int storm_kill_client(struct storm *s, enum storm_role role, uint32_t slot);
+/* Let the group's members leave in good order and come back after a kill of
+ * the queue manager: what they acknowledged is acknowledged. */
+int storm_rest_group(struct storm *s);
 /* Reap whoever died; a death nobody ordered is a violation. */
 void storm_tick(struct storm *s);
 /* Tick until done(s) or timeout_ms have passed; 1 if done. done NULL: never. */

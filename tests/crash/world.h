@@ -56,6 +56,7 @@ struct world {
 	/* Written by the harness. */
 	_Atomic uint32_t stop_producers;
 	_Atomic uint32_t stop_consumers;
+	_Atomic uint32_t stop_members;
 	/* Odd while the whole broker is, or just was, dead. */
 	_Atomic uint32_t epoch;
 	_Atomic uint32_t

@@ -60,6 +60,16 @@ is "groups" "$(grep -c '20000 records once each' "$work/out")" 2
 # Again, on the topic that is there now.
 "$builddir/tests/support/mainjob" --file "$work/packages" --limit 5000 --window 1 \
 	--level logged >"$work/out" 2>&1 || wrong "main job again: $(cat "$work/out")"
+# It must notice when something is wrong: a thief in group G1, so records go
+# missing there.
+"$builddir/leat" consume packages --group G1 >"$work/stolen" 2>&1 9<&- &
+thief=$!
+"$builddir/tests/support/mainjob" --file "$work/packages" --timeout 3 \
+	>"$work/out" 2>&1 && wrong "the main job did not notice a thief"
+is "verdict with a thief" "$(tail -n 1 "$work/out")" FAILED
+grep -q 'G1.*nothing more comes' "$work/out" || wrong "a thief, but: $(cat "$work/out")"
+kill -TERM $thief
+wait $thief
 
 stop_broker
 leat store verify "$dir" >"$work/out" || wrong "verify: $(cat "$work/out")"

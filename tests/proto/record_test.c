@@ -442,6 +442,35 @@ test_crc_digits_are_reversed(void **state)
 }
 
 static void
+test_identity_needs_hex(void **state)
+{
+	struct lt_record_spec spec = {.topic = "t", .topic_bytes = 1};
+	struct lt_record_view v;
+	size_t n = sealed(&spec, &v);
+	uint8_t *hex = buf + (v.props - (const char *)buf) + 9;
+	uint64_t session, seq, want;
+
+	for (int i = 0; i < 32; i++) {
+		uint8_t old = hex[i];
+
+		for (int c = 0; c < 256; c++) {
+			char digits[16];
+			int is_hex;
+
+			hex[i] = (uint8_t)c;
+			memcpy(digits, hex + i / 16 * 16, 16);
+			is_hex = lt_bytes_unhex64(digits, &want) == 0;
+			assert_int_equal(lt_record_parse(buf, n, &v), LEAT_OK);
+			assert_int_equal(lt_record_identity(&v, &session, &seq),
+			    is_hex ? LEAT_OK : LEAT_E_NOTFOUND);
+			if (is_hex)
+				assert_true((i < 16 ? session : seq) == want);
+		}
+		hex[i] = old;
+	}
+}
+
+static void
 test_blank(void **state)
 {
 	struct lt_record_view v;
@@ -485,6 +514,7 @@ main(void)
 	    cmocka_unit_test(test_foreign),
 	    cmocka_unit_test(test_malformed_properties_are_skipped),
 	    cmocka_unit_test(test_crc_digits_are_reversed),
+	    cmocka_unit_test(test_identity_needs_hex),
 	    cmocka_unit_test(test_blank),
 	    cmocka_unit_test(test_body_crc_vectors),
 	};

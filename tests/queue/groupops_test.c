@@ -65,6 +65,74 @@ seek_moves_live_members(void **state)
 	assert_int_equal(member_progress_of("g"), 0);
 }
 
+/* We die with the seek logged and the table not replaced. */
+static void
+our_own_death_behind_a_seek(void **state)
+{
+	struct play_client again;
+	struct play_sub a;
+	struct lt_wire_seek req;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 5);
+	play_pass(3000);
+	memset(&req, 0, sizeof(req));
+	req.from = LEAT_FROM_OFFSET;
+	req.value = 2;
+	req.apply = 1;
+	strcpy(req.group, "g");
+	strcpy(req.topic, "t");
+	play_freeze_at(LT_OP_S_APPEND);
+	play_post(&member_client, LT_OP_GROUP_SEEK, &req, sizeof(req));
+	assert_int_equal(play_receive(&member_client), 0);
+	play_queue_kill();
+	play_queue_start();
+	play_connect(&again);
+	assert_int_equal(play_resume(&again, &member_client), LEAT_OK);
+	play_close(&member_client);
+	member_client = again;
+	assert_int_equal(member_progress_of("g"), 2);
+	assert_int_equal(play_resubscribe(&member_client, &a, "t", 0, "g",
+			     LEAT_CLUSTERING, 5, a.id),
+	    LEAT_OK);
+	assert_int_equal(a.offset, 2);
+	member_consume(&a, 2, 6);
+	assert_int_equal(member_progress_of("g"), 6);
+	play_sub_fini(&a);
+}
+
+/* A seek that the log refuses changes nothing, now or later. */
+static void
+a_refused_seek_leaves_the_table(void **state)
+{
+	struct play_client again;
+	struct play_sub a;
+	uint32_t attempt;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 5);
+	assert_int_equal(member_claim(&a, 5, &attempt), LEAT_OK);
+	uint64_t table = a.table_inode, old = a.id;
+	play_refuse_appends(LEAT_E_NOSPACE);
+	assert_int_equal(
+	    member_seek("g", LEAT_FROM_BEGIN, 0, 1), LEAT_E_NOSPACE);
+	play_refuse_appends(LEAT_OK);
+	play_queue_kill();
+	play_queue_start();
+	play_connect(&again);
+	assert_int_equal(play_resume(&again, &member_client), LEAT_OK);
+	play_close(&member_client);
+	member_client = again;
+	assert_int_equal(play_resubscribe(&member_client, &a, "t", 0, "g",
+			     LEAT_CLUSTERING, 6, old),
+	    LEAT_OK);
+	assert_int_equal(a.table_inode, table);
+	assert_int_equal(a.offset, 6);
+	play_sub_fini(&a);
+}
+
 static void
 a_seek_beats_a_flush_under_way(void **state)
 {
@@ -210,6 +278,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(seek_is_tried_first),
 	    TEST(seek_moves_live_members),
+	    TEST(our_own_death_behind_a_seek),
+	    TEST(a_refused_seek_leaves_the_table),
 	    TEST(a_seek_beats_a_flush_under_way),
 	    TEST(groups_are_deleted_without_members),
 	    TEST(lag_is_up_to_date),

@@ -113,6 +113,7 @@ play_queue_start(void)
 		close(control[1]);
 	}
 	play_world.ready = 0;
+	play_world.frozen = 0;
 	play_world.generation++;
 	play_index_forget();
 	init(m);
@@ -273,7 +274,7 @@ play_pump(void)
 	while (idle < 3) {
 		int busy = 0;
 
-		if (play_world.sup >= 0) {
+		if (play_world.sup >= 0 && !play_world.frozen) {
 			housekeep(m, play_now_ms);
 			lt_progress_timer(m, play_now_ms);
 			lt_loop_round(m, 0);
@@ -315,6 +316,13 @@ play_manager(void)
 {
 	return &manager;
 }
+void
+play_freeze_at(enum lt_op op)
+{
+	play_world.got[op] = 0;
+	play_world.freeze_at = op;
+}
+
 int
 play_is_ready(void)
 {
@@ -370,7 +378,8 @@ play_init(void)
 	/* Tests use this descriptor; nobody else may get it. */
 	if (fcntl(SUPERVISOR_FD, F_GETFD) < 0)
 		assert_true(open("/dev/null", O_RDONLY) >= 0);
-	strcpy(play_world.dir, "/tmp/leat-play-XXXXXX");
+	strcpy(play_world.dir, "/tmp/leat-play-");
+	memset(play_world.dir + strlen(play_world.dir), 'X', 6);
 	assert_non_null(mkdtemp(play_world.dir));
 	play_world.dir_fd =
 	    open(play_world.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

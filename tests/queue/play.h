@@ -61,6 +61,9 @@ void play_pass(uint64_t ms); /* time passes in small steps, with pumps */
 int play_is_ready(void); /* SUP_READY was said */
 /* The store reads but does not answer (on 1). */
 void play_store_mute(int on);
+/* Once the store has served such a message, nothing of leat-queue runs any
+ * more (play_queue_kill() is next). */
+void play_freeze_at(enum lt_op op);
 /* How many messages of this operation the store has got since its start. */
 unsigned play_store_got(enum lt_op op);
 /* Entries kept by the supervisor. */

@@ -359,6 +359,12 @@ play_store_pump(void)
 		    LEAT_OK);
 		store_serve((struct lt_wire *)play_world.in.bytes);
 		n++;
+		if (play_world.freeze_at != 0 &&
+		    play_world.got[play_world.freeze_at] > 0) {
+			play_world.freeze_at = 0;
+			play_world.frozen = 1;
+			break;
+		}
 	}
 	return n;
 }

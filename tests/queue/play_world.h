@@ -63,6 +63,8 @@ struct play_world {
 	int store_is_up;
 	int beacon; /* of this store */
 	int mute;
+	unsigned freeze_at; /* operation; 0: none */
+	int frozen;
 	int refuse;
 	int ready;
 	unsigned got[128];

@@ -232,6 +232,28 @@ store_death_during_a_change(void **state)
 	assert_int_equal(described()->id, id);
 }
 
+/* We die with the change logged and the client not told. */
+static void
+our_own_death_behind_a_change(void **state)
+{
+	struct lt_wire_topic req;
+
+	memset(&req, 0, sizeof(req));
+	req.read_queues = req.write_queues = 3;
+	strcpy(req.name, "orders");
+	play_freeze_at(LT_OP_S_APPEND);
+	play_post(&c, LT_OP_TOPIC_CREATE, &req, sizeof(req));
+	assert_int_equal(play_receive(&c), 0);
+	play_queue_kill();
+	play_queue_start();
+	play_close(&c);
+	play_connect(&c);
+	assert_int_equal(play_hello(&c), LEAT_OK);
+	assert_int_equal(play_create(&c, "orders", 3), LEAT_E_EXISTS);
+	assert_int_equal(play_open(&c, "orders", 0), LEAT_OK);
+	assert_int_equal(described()->read_queues, 3);
+}
+
 static void
 shrinking_takes_two_steps(void **state)
 {
@@ -297,7 +319,7 @@ foreign_topics_are_found_in_the_log(void **state)
 	play_broker_kill();
 	play_publish("TopicTest", 0, NULL, NULL, "x", 1);
 	play_publish("TopicTest", 7, NULL, NULL, "x", 1);
-	play_publish("SCHEDULE_TOPIC_XXXX", 2, NULL, NULL, "x", 1);
+	play_publish("RMQ_SYS_TRACE_TOPIC", 2, NULL, NULL, "x", 1);
 	play_queue_start();
 	play_store_start();
 	play_connect(&c);
@@ -490,6 +512,7 @@ main(void)
 	    TEST(two_create_at_once),
 	    TEST(a_change_outlives_its_client),
 	    TEST(store_death_during_a_change),
+	    TEST(our_own_death_behind_a_change),
 	    TEST(shrinking_takes_two_steps),
 	    TEST(changes_are_told_to_who_opened),
 	    TEST(deleted_topics_stay_deleted),

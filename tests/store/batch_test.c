@@ -138,7 +138,8 @@ test_refusals(void **state)
 	expect_refused(&c, LEAT_E_PERM);
 	assert_int_equal(put(&c, 4), LEAT_OK);
 	expect_refused(&c, LEAT_E_QUEUE);
-	assert_int_equal(rig_put(&c, RIG_TOPIC, "other", 0, 0, "x", 1), LEAT_OK);
+	assert_int_equal(
+	    rig_put(&c, RIG_TOPIC, "other", 0, 0, "x", 1), LEAT_OK);
 	expect_refused(&c, LEAT_E_CORRUPT);
 
 	record = c.writer.data + (c.writer.tail & (c.writer.size - 1)) + 32;
@@ -181,7 +182,8 @@ test_refusals_between(void **state)
 			continue;
 		}
 		assert_int_equal(done.status, LEAT_OK);
-		assert_int_equal(done.queue_offset, (seq / 3) * 2 + seq % 3 - 1);
+		assert_int_equal(
+		    done.queue_offset, (seq / 3) * 2 + seq % 3 - 1);
 	}
 	rig_client_free(&c);
 }
@@ -192,8 +194,7 @@ test_forged_lane(void **state)
 {
 	struct rig_client liar, other;
 	struct lt_wire_number m;
-	uint64_t before =
-	    atomic_load(&lt_counter_words[LT_STAT_store_forged]);
+	uint64_t before = atomic_load(&lt_counter_words[LT_STAT_store_forged]);
 
 	rig_client_make(&liar, 1, RIG_LANE);
 	rig_client_make(&other, 2, RIG_LANE);
@@ -201,7 +202,7 @@ test_forged_lane(void **state)
 	rig_attach(&rig, &other, -1);
 	assert_int_equal(put(&liar, 0), LEAT_OK);
 	assert_int_equal(put(&liar, 0), LEAT_OK);
-	((struct lt_lane_rec *) (liar.writer.data + liar.writer.tail / 2))
+	((struct lt_lane_rec *)(liar.writer.data + liar.writer.tail / 2))
 	    ->bytes = 0;
 	assert_int_equal(put(&other, 0), LEAT_OK);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
@@ -215,8 +216,8 @@ test_forged_lane(void **state)
 	assert_true(m.number == 2);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
 	assert_int_equal(rig_said(&rig, &m, sizeof(m)), 0);
-	assert_true(atomic_load(&lt_counter_words[LT_STAT_store_forged]) ==
-	    before + 2);
+	assert_true(
+	    atomic_load(&lt_counter_words[LT_STAT_store_forged]) == before + 2);
 	/* Detaching waits for nothing in a closed lane. */
 	lt_session_detach(&rig.d, lt_session_find(&rig.d, 1), NULL);
 	lt_session_finish_detaching(&rig.d);
@@ -248,7 +249,7 @@ test_duplicates(void **state)
 	/* The whole broker died: a new lane, the same sequences again. */
 	rig_client_make(&c, 1, RIG_LANE);
 	rig_attach(&rig, &c, -1);
-	end = (int64_t) lt_commitlog_end(rig.d.log);
+	end = (int64_t)lt_commitlog_end(rig.d.log);
 	for (uint32_t i = 0; i < 6; i++)
 		assert_int_equal(put(&c, 0), LEAT_OK);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
@@ -258,8 +259,7 @@ test_duplicates(void **state)
 		assert_int_equal(done.status, LEAT_OK);
 		if (seq == 3 || seq == 6) {
 			assert_true(done.log_offset >= end);
-			assert_int_equal(
-			    done.queue_offset, seq == 3 ? 4 : 5);
+			assert_int_equal(done.queue_offset, seq == 3 ? 4 : 5);
 			continue;
 		}
 		assert_true(done.log_offset == first[seq].log_offset);
@@ -284,15 +284,16 @@ test_rolls(void **state)
 	for (int i = 0; i < 100; i++) {
 		struct lt_page_done done;
 
-		assert_int_equal(rig_put(&c, RIG_TOPIC, RIG_NAME, 0, 0, body,
-				     sizeof(body)),
+		assert_int_equal(
+		    rig_put(&c, RIG_TOPIC, RIG_NAME, 0, 0, body, sizeof(body)),
 		    LEAT_OK);
 		while (logged(&c) < c.seq)
 			assert_int_equal(rig_turn(&rig), LEAT_OK);
 		done = rig_done(&c, c.seq);
 		assert_int_equal(done.queue_offset, i);
-		assert_true((uint64_t) done.log_offset / segment ==
-		    ((uint64_t) done.log_offset + sizeof(body) + 8) / segment);
+		assert_true(
+		    (uint64_t)done.log_offset / segment ==
+		    ((uint64_t)done.log_offset + sizeof(body) + 8) / segment);
 	}
 	while (rig_said(&rig, &m, sizeof(m)) == LT_OP_E_ROLLED) {
 		assert_true(m.number % segment == 0);
@@ -306,11 +307,13 @@ test_rolls(void **state)
 static void
 test_many_sessions(void **state)
 {
-	enum { N = 200 };
+	enum {
+		N = 200
+	};
 	static struct rig_client c[N];
 
 	for (int i = 0; i < N; i++) {
-		rig_client_make(&c[i], (uint64_t) i + 1, LT_LANE_MIN);
+		rig_client_make(&c[i], (uint64_t)i + 1, LT_LANE_MIN);
 		rig_attach(&rig, &c[i], -1);
 	}
 	for (int turn = 0; turn < 200; turn++) {
@@ -377,12 +380,12 @@ static void
 test_system_records(void **state)
 {
 	struct lt_record_spec spec = {
-		.topic = "rmq_sys_leat_config",
-		.topic_bytes = 19,
-		.tag = "begin",
-		.tag_bytes = 5,
+	    .topic = "rmq_sys_leat_config",
+	    .topic_bytes = 19,
+	    .tag = "begin",
+	    .tag_bytes = 5,
 	};
-	struct lt_wire_append m = { .topic = 10, .level = LEAT_SYNCED };
+	struct lt_wire_append m = {.topic = 10, .level = LEAT_SYNCED};
 	struct lt_wire_appended a;
 	uint8_t record[512];
 	size_t bytes;
@@ -403,8 +406,8 @@ test_system_records(void **state)
 	    lt_batch_add_system(&rig.d, &m, record), LEAT_E_NOTFOUND);
 	assert_int_equal(rig_said(&rig, &a, sizeof(a)), 0);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
-	assert_true(lt_commitlog_synced(rig.d.log) ==
-	    lt_commitlog_end(rig.d.log));
+	assert_true(
+	    lt_commitlog_synced(rig.d.log) == lt_commitlog_end(rig.d.log));
 	for (uint32_t i = 0; i < 3; i++) {
 		assert_int_equal(rig_said(&rig, &a, sizeof(a)), LT_OP_S_APPEND);
 		assert_int_equal(a.h.tag, 100 + i);
@@ -422,24 +425,22 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-		    test_lanes_take_turns, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    test_large_records_take_turns, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    test_refusals_between, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    test_forged_lane, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    test_duplicates, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rolls, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    test_many_sessions, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    test_detach_drains, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-		    test_system_records, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_lanes_take_turns, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_large_records_take_turns, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_refusals_between, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_forged_lane, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_duplicates, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_rolls, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_many_sessions, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_detach_drains, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		test_system_records, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

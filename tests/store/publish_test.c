@@ -51,7 +51,7 @@ put(uint32_t queue, uint32_t level)
 	char body[32];
 
 	snprintf(body, sizeof(body), "message %llu",
-	    (unsigned long long) client.seq + 1);
+	    (unsigned long long)client.seq + 1);
 	assert_int_equal(rig_put(&client, RIG_TOPIC, RIG_NAME, queue, level,
 			     body, strlen(body)),
 	    LEAT_OK);
@@ -102,10 +102,10 @@ test_places(void **state)
 	assert_int_equal(page_word(&client.shown->accepted), 100);
 	assert_int_equal(page_word(&client.shown->logged), 100);
 	assert_true(page_word(&client.shown->lane_head) == client.writer.tail);
-	assert_true(page_word(&rig.d.beacon->log_end) ==
-	    lt_commitlog_end(rig.d.log));
+	assert_true(
+	    page_word(&rig.d.beacon->log_end) == lt_commitlog_end(rig.d.log));
 	assert_true(page_word(&rig.d.state->completed_end) ==
-	    lt_commitlog_end(rig.d.log));
+		    lt_commitlog_end(rig.d.log));
 	assert_int_equal(lt_cq_flush_all(rig.d.queues), LEAT_OK);
 	assert_int_equal(lt_reader_open(rig.d.store_dir, &log), LEAT_OK);
 	assert_int_equal(lt_cq_view_open(rig.d.store_dir, &view), LEAT_OK);
@@ -119,17 +119,16 @@ test_places(void **state)
 		char body[32];
 
 		snprintf(body, sizeof(body), "message %llu",
-		    (unsigned long long) seq);
+		    (unsigned long long)seq);
 		assert_int_equal(done.status, LEAT_OK);
 		assert_int_equal(done.queue_offset, (seq - 1) / 2);
-		assert_int_equal(lt_reader_get(
-				     log, (uint64_t) done.log_offset, &v),
-		    LEAT_OK);
+		assert_int_equal(
+		    lt_reader_get(log, (uint64_t)done.log_offset, &v), LEAT_OK);
 		assert_int_equal(lt_record_identity(&v, &session, &s), LEAT_OK);
 		assert_true(session == client.id && s == seq);
 		assert_int_equal(v.body_bytes, strlen(body));
 		assert_memory_equal(v.body, body, v.body_bytes);
-		assert_true((uint32_t) v.store_ms == done.store_ms_low);
+		assert_true((uint32_t)v.store_ms == done.store_ms_low);
 		assert_int_equal(v.queue_offset, done.queue_offset);
 		assert_int_equal(
 		    lt_cq_view_read(view, RIG_NAME, 1 + ((seq - 1) & 1),
@@ -207,8 +206,8 @@ test_wakes(void **state)
 	assert_int_equal(events(client.client_event), 0);
 
 	/* With the descriptor, on request. */
-	atomic_store(&client.shared->waiting,
-	    LT_LANE_WAIT_DATA | LT_LANE_WAIT_EVENTFD);
+	atomic_store(
+	    &client.shared->waiting, LT_LANE_WAIT_DATA | LT_LANE_WAIT_EVENTFD);
 	assert_int_equal(
 	    rig_put(&publisher, RIG_TOPIC, RIG_NAME, 3, 0, "x", 1), LEAT_OK);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
@@ -262,8 +261,8 @@ test_levels(void **state)
 	put(0, LEAT_SYNCED);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
 	assert_int_equal(page_word(&client.shown->synced), 3);
-	assert_true(lt_commitlog_synced(rig.d.log) ==
-	    lt_commitlog_end(rig.d.log));
+	assert_true(
+	    lt_commitlog_synced(rig.d.log) == lt_commitlog_end(rig.d.log));
 	/* The default: the topic's, else the broker's. */
 	put(0, LEAT_LEVEL_DEFAULT);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
@@ -290,7 +289,7 @@ test_levels(void **state)
 
 /* --- faults --- */
 
-static int fail_with;	   /* errno, 0: none */
+static int fail_with; /* errno, 0: none */
 static const char *fail_in; /* part of the path */
 
 static int
@@ -341,14 +340,14 @@ arm(const char *in, int err)
 /* In place of lt_cq_append (linker option --wrap): no space for entries. */
 static int cq_is_full;
 
-int __real_lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
-    const struct lt_cq_entry *entry);
-int __wrap_lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
-    const struct lt_cq_entry *entry);
+int __real_lt_cq_append(
+    struct lt_cq_set *set, struct lt_cq *cq, const struct lt_cq_entry *entry);
+int __wrap_lt_cq_append(
+    struct lt_cq_set *set, struct lt_cq *cq, const struct lt_cq_entry *entry);
 
 int
-__wrap_lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
-    const struct lt_cq_entry *entry)
+__wrap_lt_cq_append(
+    struct lt_cq_set *set, struct lt_cq *cq, const struct lt_cq_entry *entry)
 {
 	if (cq_is_full && cq->next % 10 == 7)
 		return LEAT_E_NOSPACE;
@@ -389,7 +388,7 @@ test_no_space(void **state)
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
 	assert_int_equal(rig_done(&client, 5).status, LEAT_OK);
 	assert_int_equal(rig_done(&client, 5).queue_offset, 1);
-	assert_true((uint64_t) rig_done(&client, 5).log_offset == end);
+	assert_true((uint64_t)rig_done(&client, 5).log_offset == end);
 }
 
 /* Logged, but no space to index it: not acknowledged until it is. */
@@ -426,9 +425,9 @@ test_stall(void **state)
 	assert_int_equal(
 	    rig_done(&client, client.seq).queue_offset, client.seq - 1);
 	lt_ring_reader_init(&reader, &seg);
-	assert_true(lt_ring_next_offset(&reader) == (int64_t) client.seq);
+	assert_true(lt_ring_next_offset(&reader) == (int64_t)client.seq);
 	assert_int_equal(
-	    lt_ring_seek(&reader, (int64_t) client.seq - 1), LEAT_OK);
+	    lt_ring_seek(&reader, (int64_t)client.seq - 1), LEAT_OK);
 	assert_int_equal(lt_ring_peek(&reader, &head), LEAT_OK);
 	assert_int_equal(lt_ring_valid(&seg), LEAT_OK);
 	lt_segment_detach(&seg);
@@ -474,8 +473,8 @@ check_takeover(int window)
 		put(i == 5 ? 4 : 0, 0);
 	if (window > 0) {
 		lt_batch_sweep(&rig.d);
-		assert_int_equal(lt_commitlog_append(rig.d.log,
-				     rig.d.batch.buf, rig.d.batch.used),
+		assert_int_equal(lt_commitlog_append(rig.d.log, rig.d.batch.buf,
+				     rig.d.batch.used),
 		    LEAT_OK);
 	}
 	if (window > 1) {
@@ -563,8 +562,7 @@ test_attach_again(void **state)
 	close(client.lane_fd);
 	{
 		struct lt_segment_head head = {
-			.magic = LT_SEGMENT_LANE, .data_bytes = 2 * RIG_LANE
-		};
+		    .magic = LT_SEGMENT_LANE, .data_bytes = 2 * RIG_LANE};
 
 		assert_int_equal(lt_segment_create(&client.lane, "lane", &head,
 				     0, &client.lane_fd),
@@ -592,15 +590,15 @@ static void
 test_attach_refuses(void **state)
 {
 	struct rig_client bad;
-	struct lt_wire_attach m = { .session = 9 };
+	struct lt_wire_attach m = {.session = 9};
 	struct lt_segment_head *head;
 	uint64_t logged;
 
 	rig_client_make(&bad, 9, RIG_LANE);
 	head = bad.lane.base;
 	for (int i = 0; i < 3; i++) {
-		int fds[4] = { dup(bad.lane_fd), dup(bad.page_fd),
-			dup(bad.store_event), dup(bad.client_event) };
+		int fds[4] = {dup(bad.lane_fd), dup(bad.page_fd),
+		    dup(bad.store_event), dup(bad.client_event)};
 
 		head->data_bytes = i == 0 ? RIG_LANE * 2 : RIG_LANE;
 		head->magic = i == 1 ? LT_SEGMENT_PAGE : LT_SEGMENT_LANE;
@@ -619,7 +617,7 @@ test_attach_refuses(void **state)
 static void
 test_topic_again(void **state)
 {
-	struct lt_wire_topic m = { .id = RIG_TOPIC, .deleted = 1 };
+	struct lt_wire_topic m = {.id = RIG_TOPIC, .deleted = 1};
 
 	for (int i = 0; i < 5; i++)
 		put(0, 0);
@@ -647,19 +645,19 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_places),
-		TEST(test_wakes),
-		TEST(test_levels),
-		TEST(test_no_space),
-		TEST(test_stall),
-		TEST(test_failed_append),
-		TEST(test_failed_sync),
-		TEST(test_dies_before_append),
-		TEST(test_dies_after_append),
-		TEST(test_dies_before_head),
-		TEST(test_attach_again),
-		TEST(test_attach_refuses),
-		TEST(test_topic_again),
+	    TEST(test_places),
+	    TEST(test_wakes),
+	    TEST(test_levels),
+	    TEST(test_no_space),
+	    TEST(test_stall),
+	    TEST(test_failed_append),
+	    TEST(test_failed_sync),
+	    TEST(test_dies_before_append),
+	    TEST(test_dies_after_append),
+	    TEST(test_dies_before_head),
+	    TEST(test_attach_again),
+	    TEST(test_attach_refuses),
+	    TEST(test_topic_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

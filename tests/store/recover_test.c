@@ -145,6 +145,36 @@ marks_come_from_the_snapshot(void **state)
 	assert_int_equal(mark_of(0x1001)->seq, d.seqs[1]);
 }
 
+/* Traces cover the last 16 MiB, no more, wherever the scan begins. */
+static void
+traces_of_the_last_part(void **state)
+{
+	for (int with_checkpoint = 0; with_checkpoint < 2; with_checkpoint++) {
+		uint64_t begin;
+		size_t first = 0;
+
+		teardown(NULL);
+		depot_make(&d);
+		d.options.store_segment_bytes = 4 << 20;
+		assert_int_equal(depot_open(&d), LEAT_OK);
+		depot_fill(&d, 6000, 4000);
+		if (with_checkpoint)
+			depot_checkpoint(&d);
+		depot_fill(&d, 100, 4000);
+		begin = lt_commitlog_end(d.log) - (16 << 20);
+		while (d.messages[first].log_offset < begin)
+			first++;
+		assert_true(first > 1000);
+		reopen(0);
+		assert_int_equal(
+		    d.recovered.records, with_checkpoint ? 100 : 6100);
+		assert_int_equal(d.recovered.trace_count, 6100 - first);
+		for (size_t i = 0; i < d.recovered.trace_count; i++)
+			assert_int_equal(d.recovered.traces[i].log_offset,
+			    d.messages[first + i].log_offset);
+	}
+}
+
 /* The last record, cut at every byte, with and without garbage behind. */
 static void
 torn_tail(void **state)
@@ -558,6 +588,7 @@ main(void)
 	    TEST(without_checkpoint_everything_is_scanned),
 	    TEST(a_checkpoint_bounds_the_scan),
 	    TEST(marks_come_from_the_snapshot),
+	    TEST(traces_of_the_last_part),
 	    TEST(torn_tail),
 	    TEST(damage_costs_one_record),
 	    TEST(damage_at_segment_ends),

@@ -34,30 +34,27 @@ rig_dir_make(char dir[64])
 }
 
 static int
-remove_one(
-    const char *path, const struct stat *st, int type, struct FTW *ftw)
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-	(void) st;
-	(void) type;
-	(void) ftw;
+	(void)st;
+	(void)type;
+	(void)ftw;
 	return remove(path);
 }
 
 void
 rig_dir_remove(const char *dir)
 {
-	(void) nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	(void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void
 make_segments(struct lt_duty *d)
 {
 	struct lt_segment_head beacon = {
-		.magic = LT_SEGMENT_BEACON, .data_bytes = 4096
-	};
+	    .magic = LT_SEGMENT_BEACON, .data_bytes = 4096};
 	struct lt_segment_head state = {
-		.magic = LT_SEGMENT_STATE, .data_bytes = 4096
-	};
+	    .magic = LT_SEGMENT_STATE, .data_bytes = 4096};
 	int fd;
 
 	assert_int_equal(lt_segment_create(&d->beacon_seg, "beacon", &beacon, 0,
@@ -65,16 +62,14 @@ make_segments(struct lt_duty *d)
 	    LEAT_OK);
 	d->beacon = d->beacon_seg.base;
 	assert_int_equal(
-	    lt_segment_create(&d->state_seg, "state", &state, 0, &fd),
-	    LEAT_OK);
+	    lt_segment_create(&d->state_seg, "state", &state, 0, &fd), LEAT_OK);
 	close(fd);
-	d->state = (struct lt_duty_state *) ((char *) d->state_seg.base +
-	    LT_SEGMENT_DATA_AT);
+	d->state = (struct lt_duty_state *)((char *)d->state_seg.base +
+					    LT_SEGMENT_DATA_AT);
 }
 
 void
-rig_start(
-    struct rig *r, const char *dir, void (*change)(struct lt_options *o))
+rig_start(struct rig *r, const char *dir, void (*change)(struct lt_options *o))
 {
 	struct lt_duty *d = &r->d;
 	int pair[2];
@@ -98,7 +93,7 @@ rig_start(
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	lt_peer_set(d, pair[0], 1);
 	r->peer = pair[1];
-	(void) fcntl(r->peer, F_SETFL, O_NONBLOCK);
+	(void)fcntl(r->peer, F_SETFL, O_NONBLOCK);
 	d->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(d->dir >= 0);
 	assert_int_equal(lt_sys_mkdirs(d->dir, "store"), LEAT_OK);
@@ -149,10 +144,10 @@ rig_topic(struct rig *r, uint32_t id, const char *name, uint32_t queues,
     uint32_t perm)
 {
 	struct lt_wire_topic m = {
-		.id = id,
-		.read_queues = queues,
-		.write_queues = queues,
-		.perm = perm,
+	    .id = id,
+	    .read_queues = queues,
+	    .write_queues = queues,
+	    .perm = perm,
 	};
 
 	snprintf(m.name, sizeof(m.name), "%s", name);
@@ -181,13 +176,13 @@ rig_said(struct rig *r, void *msg, size_t cap)
 		close(fds[i]);
 	assert_int_equal(
 	    lt_wire_check(msg, bytes, 'S', 'Q', &is_reply), LEAT_OK);
-	return ((struct lt_wire *) msg)->op;
+	return ((struct lt_wire *)msg)->op;
 }
 
 static int
 make_page(struct rig_client *c, uint64_t lane_bytes)
 {
-	struct lt_segment_head head = { .magic = LT_SEGMENT_PAGE };
+	struct lt_segment_head head = {.magic = LT_SEGMENT_PAGE};
 	struct lt_segment seg;
 	int fd;
 
@@ -207,7 +202,7 @@ make_page(struct rig_client *c, uint64_t lane_bytes)
 void
 rig_client_make(struct rig_client *c, uint64_t id, uint64_t lane_bytes)
 {
-	struct lt_segment_head head = { .magic = LT_SEGMENT_LANE };
+	struct lt_segment_head head = {.magic = LT_SEGMENT_LANE};
 
 	memset(c, 0, sizeof(*c));
 	c->id = id;
@@ -248,11 +243,11 @@ rig_client_free(struct rig_client *c)
 void
 rig_attach(struct rig *r, struct rig_client *c, int old_page)
 {
-	struct lt_wire_attach m = { .session = c->id, .pid = 4711 };
+	struct lt_wire_attach m = {.session = c->id, .pid = 4711};
 	uint32_t topic = RIG_TOPIC;
 	uint64_t logged;
-	int fds[5] = { dup(c->lane_fd), dup(c->page_fd), dup(c->store_event),
-		dup(c->client_event), old_page };
+	int fds[5] = {dup(c->lane_fd), dup(c->page_fd), dup(c->store_event),
+	    dup(c->client_event), old_page};
 
 	m.has_old = old_page >= 0;
 	m.topic_count = 1;
@@ -266,28 +261,28 @@ rig_put(struct rig_client *c, uint32_t topic, const char *name, uint32_t queue,
     uint32_t level, const void *body, size_t bytes)
 {
 	struct lt_record_spec spec = {
-		.topic = name,
-		.topic_bytes = strlen(name),
-		.queue = queue,
-		.tag = "T",
-		.tag_bytes = 1,
+	    .topic = name,
+	    .topic_bytes = strlen(name),
+	    .queue = queue,
+	    .tag = "T",
+	    .tag_bytes = 1,
 	};
-	struct lt_lane_rec rec = { .kind = LT_LANE_PUBLISH };
-	uint64_t head = atomic_load_explicit(
-	    &c->shown->lane_head, memory_order_acquire);
+	struct lt_lane_rec rec = {.kind = LT_LANE_PUBLISH};
+	uint64_t head =
+	    atomic_load_explicit(&c->shown->lane_head, memory_order_acquire);
 	size_t need = lt_record_bytes(&spec, bytes);
 	uint8_t *payload;
 	int status;
 
 	if (need == 0)
 		return LEAT_E_INVALID;
-	status = lt_lane_claim(&c->writer, head, (uint32_t) need, &payload);
+	status = lt_lane_claim(&c->writer, head, (uint32_t)need, &payload);
 	if (status != LEAT_OK)
 		return status;
 	memcpy(payload + LT_RECORD_BODY_AT, body, bytes);
-	rec.bytes = (uint32_t) lt_record_finish(payload, &spec, bytes);
+	rec.bytes = (uint32_t)lt_record_finish(payload, &spec, bytes);
 	rec.topic = topic;
-	rec.level = (uint16_t) level;
+	rec.level = (uint16_t)level;
 	rec.seq = ++c->seq;
 	lt_lane_put(&c->writer, &rec);
 	lt_lane_publish(&c->writer);
@@ -310,8 +305,7 @@ int
 rig_ring_make(uint64_t bytes)
 {
 	struct lt_segment_head head = {
-		.magic = LT_SEGMENT_RING, .data_bytes = bytes
-	};
+	    .magic = LT_SEGMENT_RING, .data_bytes = bytes};
 	struct lt_segment seg;
 	int fd;
 

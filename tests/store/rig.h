@@ -39,8 +39,8 @@ void rig_dir_remove(const char *dir);
 
 /* A store on this directory, recovered, with topic RIG_NAME (4 queues) and
  * draining. change: settings, may be NULL. */
-void rig_start(struct rig *r, const char *dir,
-    void (*change)(struct lt_options *o));
+void rig_start(
+    struct rig *r, const char *dir, void (*change)(struct lt_options *o));
 /* As if killed: nothing is flushed. */
 void rig_drop(struct rig *r);
 void rig_topic(struct rig *r, uint32_t id, const char *name, uint32_t queues,

@@ -51,13 +51,13 @@ struct world {
 	struct lt_segment beacon_seg;
 	const struct lt_beacon_shared *beacon;
 	uint32_t topics_told; /* by E_TOPIC */
-	int is_kept_again;    /* the store made its state anew */
+	int is_kept_again; /* the store made its state anew */
 };
 
 struct publisher {
 	struct rig_client c;
 	uint64_t collected; /* receipts taken up to here */
-	int64_t *places;    /* by sequence: log offset */
+	int64_t *places; /* by sequence: log offset */
 	int ring;
 	struct lt_segment ring_seg;
 };
@@ -90,7 +90,7 @@ take(int sock, char from, char to, int *fd)
 {
 	int fds[LT_FDPASS_MAX], is_reply;
 	size_t bytes, count;
-	struct pollfd p = { .fd = sock, .events = POLLIN };
+	struct pollfd p = {.fd = sock, .events = POLLIN};
 
 	*fd = -1;
 	assert_true(poll(&p, 1, PATIENCE_MS) == 1);
@@ -102,7 +102,7 @@ take(int sock, char from, char to, int *fd)
 	assert_true(count <= 1);
 	if (count == 1)
 		*fd = fds[0];
-	return ((struct lt_wire *) msg)->op;
+	return ((struct lt_wire *)msg)->op;
 }
 
 static void
@@ -126,9 +126,8 @@ spawn(struct world *w, const char *failpoint)
 	struct lt_wire_start start;
 	int control[2], peer[2], fds[3];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-			     control),
-	    0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, peer), 0);
 	w->pid = fork();
@@ -141,7 +140,7 @@ spawn(struct world *w, const char *failpoint)
 		close(keep);
 		if (failpoint != NULL)
 			setenv("LEAT_FAILPOINT", failpoint, 1);
-		execl(binary(), "leat-store", (char *) NULL);
+		execl(binary(), "leat-store", (char *)NULL);
 		_exit(127);
 	}
 	close(control[1]);
@@ -196,8 +195,8 @@ greet(struct world *w)
 		w->beacon = w->beacon_seg.base;
 		close(fd);
 	}
-	assert_true(((struct lt_wire_store_ready *) msg)->store_gen ==
-	    w->generation);
+	assert_true(
+	    ((struct lt_wire_store_ready *)msg)->store_gen == w->generation);
 	return 1;
 }
 
@@ -215,7 +214,7 @@ await_ready(struct world *w)
 			return 0;
 		assert_int_equal(op, LT_OP_SUP_KEEP);
 		assert_int_equal(
-		    ((struct lt_wire_keep *) msg)->kind, LT_KEEP_STATE);
+		    ((struct lt_wire_keep *)msg)->kind, LT_KEEP_STATE);
 		if (w->state >= 0)
 			close(w->state);
 		w->state = fd;
@@ -227,15 +226,15 @@ await_ready(struct world *w)
 static void
 world_make(struct world *w)
 {
-	struct lt_segment_head head = { .magic = LT_SEGMENT_COUNTER };
+	struct lt_segment_head head = {.magic = LT_SEGMENT_COUNTER};
 	struct lt_segment seg;
 
 	memset(w, 0, sizeof(*w));
 	rig_dir_make(w->dir);
 	w->dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	head.data_bytes = lt_counter_segment_bytes();
-	assert_int_equal(lt_segment_create(&seg, "counters", &head, 0,
-			     &w->counters),
+	assert_int_equal(
+	    lt_segment_create(&seg, "counters", &head, 0, &w->counters),
 	    LEAT_OK);
 	lt_segment_detach(&seg);
 	w->state = -1;
@@ -305,23 +304,23 @@ attach(struct world *w, struct publisher *p, int old_page)
 		struct lt_wire_attach m;
 		uint32_t topics[2];
 	} a;
-	int fds[5] = { p->c.lane_fd, p->c.page_fd, p->c.store_event,
-		p->c.client_event, old_page };
+	int fds[5] = {p->c.lane_fd, p->c.page_fd, p->c.store_event,
+	    p->c.client_event, old_page};
 	int ok;
 
 	memset(&a, 0, sizeof(a));
 	lt_wire_init(&a.m.h, LT_OP_S_ATTACH, sizeof(a.m), 8, 5);
 	a.m.session = p->c.id;
-	a.m.pid = (uint32_t) getpid();
+	a.m.pid = (uint32_t)getpid();
 	a.m.has_old = old_page >= 0;
 	a.m.topic_count = 2;
 	a.topics[0] = RIG_TOPIC;
 	a.topics[1] = 3;
 	ok = try_send(w, &a, sizeof(a.m) + 8, fds, old_page >= 0 ? 5 : 4) &&
-	    await(w, LT_OP_S_ATTACH);
+	     await(w, LT_OP_S_ATTACH);
 	if (!ok)
 		return 0;
-	assert_int_equal(((struct lt_wire *) msg)->status, LEAT_OK);
+	assert_int_equal(((struct lt_wire *)msg)->status, LEAT_OK);
 	return 1;
 }
 
@@ -335,8 +334,8 @@ set_ring(struct world *w, struct publisher *p, uint32_t queue)
 		close(p->ring);
 	}
 	p->ring = rig_ring_make(RING);
-	assert_int_equal(lt_segment_attach(
-			     &p->ring_seg, p->ring, LT_SEGMENT_RING, 0, 0),
+	assert_int_equal(
+	    lt_segment_attach(&p->ring_seg, p->ring, LT_SEGMENT_RING, 0, 0),
 	    LEAT_OK);
 	memset(&m, 0, sizeof(m));
 	lt_wire_init(&m.h, LT_OP_S_RING, sizeof(m), 0, 6);
@@ -344,7 +343,7 @@ set_ring(struct world *w, struct publisher *p, uint32_t queue)
 	m.queue = queue;
 	if (!try_send(w, &m, sizeof(m), &p->ring, 1) || !await(w, LT_OP_S_RING))
 		return 0;
-	assert_int_equal(((struct lt_wire *) msg)->status, LEAT_OK);
+	assert_int_equal(((struct lt_wire *)msg)->status, LEAT_OK);
 	return 1;
 }
 
@@ -377,8 +376,8 @@ introduce(struct world *w, int is_new_store)
 				lt_segment_detach(&p->c.page);
 				p->c.page_fd = old;
 				assert_int_equal(
-				    lt_segment_attach(&p->c.page, old,
-					LT_SEGMENT_PAGE, 0, 0),
+				    lt_segment_attach(
+					&p->c.page, old, LT_SEGMENT_PAGE, 0, 0),
 				    LEAT_OK);
 				p->c.shown = p->c.page.base;
 				break;
@@ -391,7 +390,7 @@ introduce(struct world *w, int is_new_store)
 		}
 	}
 	for (int i = 0; i < CLIENTS && ok; i++)
-		ok = set_ring(w, &publishers[i], (uint32_t) i);
+		ok = set_ring(w, &publishers[i], (uint32_t)i);
 	return ok && say_open(w);
 }
 
@@ -404,7 +403,7 @@ publishers_make(void)
 		struct publisher *p = &publishers[i];
 
 		memset(p, 0, sizeof(*p));
-		rig_client_make(&p->c, 0xabc000 + (uint64_t) i, LANE);
+		rig_client_make(&p->c, 0xabc000 + (uint64_t)i, LANE);
 		p->places = calloc(SEQS, sizeof(int64_t));
 		assert_non_null(p->places);
 	}
@@ -426,12 +425,12 @@ publishers_free(void)
 static size_t
 body_of(uint64_t session, uint64_t seq, char *body, size_t cap)
 {
-	int n = snprintf(body, cap, "%llx/%llu/",
-	    (unsigned long long) session, (unsigned long long) seq);
+	int n = snprintf(body, cap, "%llx/%llu/", (unsigned long long)session,
+	    (unsigned long long)seq);
 	size_t pad = seq * 37 % 200;
 
-	memset(body + n, 'a' + (char) (seq % 26), pad);
-	return (size_t) n + pad;
+	memset(body + n, 'a' + (char)(seq % 26), pad);
+	return (size_t)n + pad;
 }
 
 static void
@@ -449,12 +448,12 @@ push(const struct world *w, struct publisher *p, uint32_t most)
 	char body[300];
 
 	while (n < most && p->c.seq + 1 < SEQS &&
-	    p->c.seq - p->collected < p->c.entries) {
+	       p->c.seq - p->collected < p->c.entries) {
 		uint64_t seq = p->c.seq + 1;
 		size_t bytes = body_of(p->c.id, seq, body, sizeof(body));
 		uint32_t level = seq % 64 == 0 ? LEAT_SYNCED : LEAT_LOGGED;
 
-		if (rig_put(&p->c, RIG_TOPIC, RIG_NAME, (uint32_t) (seq % 4),
+		if (rig_put(&p->c, RIG_TOPIC, RIG_NAME, (uint32_t)(seq % 4),
 			level, body, bytes) != LEAT_OK)
 			break;
 		n++;
@@ -468,8 +467,8 @@ push(const struct world *w, struct publisher *p, uint32_t most)
 static void
 collect(struct publisher *p)
 {
-	uint64_t logged = atomic_load_explicit(
-	    &p->c.shown->logged, memory_order_acquire);
+	uint64_t logged =
+	    atomic_load_explicit(&p->c.shown->logged, memory_order_acquire);
 
 	assert_true(logged <= p->c.seq);
 	for (; p->collected < logged; p->collected++) {
@@ -486,8 +485,8 @@ static int
 load(struct world *w, uint64_t ms, uint32_t most)
 {
 	uint64_t until = lt_clock_mono_ms() + ms;
-	struct pollfd p = { .fd = w->control, .events = POLLIN };
-	struct pollfd q = { .fd = w->peer, .events = POLLIN };
+	struct pollfd p = {.fd = w->control, .events = POLLIN};
+	struct pollfd q = {.fd = w->peer, .events = POLLIN};
 	int fd;
 
 	while (lt_clock_mono_ms() < until) {
@@ -498,7 +497,7 @@ load(struct world *w, uint64_t ms, uint32_t most)
 			collect(&publishers[i]);
 		}
 		if (poll(&q, 1, 0) > 0)
-			(void) take(w->peer, 'S', 'Q', &fd);
+			(void)take(w->peer, 'S', 'Q', &fd);
 		if (poll(&p, 1, n == 0) > 0)
 			return 0; /* a store says nothing of itself */
 	}
@@ -527,7 +526,7 @@ drain(struct world *w)
 			if (p->collected == p->c.seq)
 				break;
 			assert_true(lt_clock_mono_ms() < until);
-			(void) lt_doorbell_wait(
+			(void)lt_doorbell_wait(
 			    &p->c.shown->doorbell, bell, LT_DOORBELL_CAP_MS);
 		}
 		atomic_store_explicit(
@@ -541,8 +540,8 @@ drain(struct world *w)
 static void
 judge(struct world *w)
 {
-	uint64_t next[CLIENTS] = { 0 }, from, damaged, limit;
-	int64_t queues[4] = { -1, -1, -1, -1 };
+	uint64_t next[CLIENTS] = {0}, from, damaged, limit;
+	int64_t queues[4] = {-1, -1, -1, -1};
 	struct lt_record_view v;
 	struct lt_reader *r;
 	int store_dir =
@@ -558,10 +557,10 @@ judge(struct world *w)
 		unsigned i;
 
 		assert_true(damaged == 0);
-		from = (uint64_t) v.log_offset + v.bytes;
+		from = (uint64_t)v.log_offset + v.bytes;
 		assert_int_equal(
 		    lt_record_identity(&v, &session, &seq), LEAT_OK);
-		i = (unsigned) (session - 0xabc000);
+		i = (unsigned)(session - 0xabc000);
 		if (session == 0)
 			continue; /* the queue manager's */
 		assert_true(i < CLIENTS);
@@ -575,7 +574,7 @@ judge(struct world *w)
 		assert_memory_equal(v.body, body, bytes);
 		assert_true(v.queue == seq % 4);
 		assert_true(queues[v.queue] == -1 ||
-		    v.queue_offset == queues[v.queue] + 1);
+			    v.queue_offset == queues[v.queue] + 1);
 		queues[v.queue] = v.queue_offset;
 	}
 	for (int i = 0; i < CLIENTS; i++) {
@@ -613,7 +612,7 @@ teardown(void **state)
 {
 	if (world.pid > 0) {
 		kill(world.pid, SIGKILL);
-		(void) reap(&world);
+		(void)reap(&world);
 	}
 	publishers_free();
 	world_end(&world);
@@ -638,10 +637,10 @@ append(struct world *w, uint32_t topic, const char *name, uint32_t level)
 		uint8_t record[512];
 	} a;
 	struct lt_record_spec spec = {
-		.topic = name,
-		.topic_bytes = strlen(name),
-		.tag = "begin",
-		.tag_bytes = 5,
+	    .topic = name,
+	    .topic_bytes = strlen(name),
+	    .tag = "begin",
+	    .tag_bytes = 5,
 	};
 	size_t bytes;
 
@@ -650,7 +649,7 @@ append(struct world *w, uint32_t topic, const char *name, uint32_t level)
 	lt_wire_init(&a.m.h, LT_OP_S_APPEND, sizeof(a.m), bytes, 9);
 	a.m.topic = topic;
 	a.m.level = level;
-	(void) try_send(w, &a, sizeof(a.m) + bytes, NULL, 0);
+	(void)try_send(w, &a, sizeof(a.m) + bytes, NULL, 0);
 }
 
 static void
@@ -674,18 +673,17 @@ test_story(void **state)
 		q.queue = i;
 		send_fds(w->peer, &q, sizeof(q), NULL, 0);
 		assert_true(await(w, LT_OP_S_QUEUE_SYNC));
-		assert_int_equal(((struct lt_wire *) msg)->tag, 11 + i);
-		sum += ((struct lt_wire_range *) msg)->max_offset;
+		assert_int_equal(((struct lt_wire *)msg)->tag, 11 + i);
+		sum += ((struct lt_wire_range *)msg)->max_offset;
 	}
-	assert_true(sum ==
-	    (int64_t) (publishers[0].c.seq + publishers[1].c.seq +
-		publishers[2].c.seq));
+	assert_true(sum == (int64_t)(publishers[0].c.seq + publishers[1].c.seq +
+				     publishers[2].c.seq));
 	append(w, 8, LT_NAME_CONFIG_TOPIC, LEAT_SYNCED);
 	assert_true(await(w, LT_OP_S_APPEND));
-	assert_int_equal(((struct lt_wire_appended *) msg)->queue_offset, 0);
+	assert_int_equal(((struct lt_wire_appended *)msg)->queue_offset, 0);
 	append(w, 77, "unknown", LEAT_SYNCED);
 	assert_true(await(w, LT_OP_S_APPEND));
-	assert_int_equal(((struct lt_wire *) msg)->status, LEAT_E_NOTFOUND);
+	assert_int_equal(((struct lt_wire *)msg)->status, LEAT_E_NOTFOUND);
 	lt_wire_init(&q.h, LT_OP_S_PING, sizeof(struct lt_wire), 0, 12);
 	send_fds(w->peer, &q, sizeof(struct lt_wire), NULL, 0);
 	assert_true(await(w, LT_OP_S_PING));
@@ -698,11 +696,11 @@ test_story(void **state)
 	assert_true(await(w, LT_OP_S_DETACH));
 	collect(&publishers[0]);
 	assert_true(publishers[0].collected == publishers[0].c.seq);
-	assert_int_equal(lt_segment_attach(&counters, w->counters,
-			     LT_SEGMENT_COUNTER, 0, 0),
+	assert_int_equal(
+	    lt_segment_attach(&counters, w->counters, LT_SEGMENT_COUNTER, 0, 0),
 	    LEAT_OK);
 	assert_true(lt_counter_read(&counters, LT_STAT_store_messages) ==
-	    (uint64_t) sum + 101);
+		    (uint64_t)sum + 101);
 	assert_int_equal(lt_counter_read(&counters, LT_STAT_store_sessions), 2);
 	assert_int_equal(lt_counter_read(&counters, LT_STAT_store_rings), 3);
 	lt_segment_detach(&counters);
@@ -752,12 +750,12 @@ kill_at(struct world *w, const char *failpoint, unsigned round)
 static void
 test_failpoints(void **state)
 {
-	static const char *const names[] = { "store.drain",
-		"store.append.before", "store.append.half",
-		"store.append.after", "store.ring", "store.complete",
-		"store.sync.before", "store.sync.after", "store.roll",
-		"store.cq.flush", "store.checkpoint",
-		"store.checkpoint.rename", "store.attach", "store.retain" };
+	static const char *const names[] = {"store.drain",
+	    "store.append.before", "store.append.half", "store.append.after",
+	    "store.ring", "store.complete", "store.sync.before",
+	    "store.sync.after", "store.roll", "store.cq.flush",
+	    "store.checkpoint", "store.checkpoint.rename", "store.attach",
+	    "store.retain"};
 	struct world *w = &world;
 
 	w->options.store_retain_check_ms = 100;
@@ -787,7 +785,7 @@ test_dies_in_recovery(void **state)
 	start(w);
 	assert_int_equal(load(w, 50, 50), 1);
 	kill(w->pid, SIGKILL);
-	(void) reap(w);
+	(void)reap(w);
 	for (int i = 0; i < 3; i++) {
 		spawn(w, "store.recover");
 		if (await_ready(w)) /* nothing was left to recover */
@@ -810,13 +808,13 @@ test_random_kills(void **state)
 
 	start(w);
 	for (int i = 0; i < n; i++) {
-		(void) load(w, (uint64_t) (rand_r(&seed) % 30), 100);
-		usleep((useconds_t) (rand_r(&seed) % 1000));
+		(void)load(w, (uint64_t)(rand_r(&seed) % 30), 100);
+		usleep((useconds_t)(rand_r(&seed) % 1000));
 		kill(w->pid, SIGKILL);
-		(void) reap(w);
+		(void)reap(w);
 		/* What is written meanwhile waits in the lane. */
 		for (int k = 0; k < CLIENTS; k++)
-			(void) push(w, &publishers[k], 50);
+			(void)push(w, &publishers[k], 50);
 		come_back(w);
 	}
 	drain(w);
@@ -844,12 +842,12 @@ test_peer_replaced(void **state)
 		assert_int_equal(load(w, 20, 20), 1);
 		drain(w);
 		assert_true(publishers[0].collected >= before + 10);
-		assert_int_equal(socketpair(AF_UNIX,
-				     SOCK_SEQPACKET | SOCK_CLOEXEC, 0, peer),
+		assert_int_equal(
+		    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, peer),
 		    0);
 		memset(&m, 0, sizeof(m));
 		lt_wire_init(&m.h, LT_OP_SUP_PEER, sizeof(m), 0, 0);
-		m.number = (uint64_t) i + 10;
+		m.number = (uint64_t)i + 10;
 		send_fds(w->control, &m, sizeof(m), &peer[1], 1);
 		close(peer[1]);
 		w->peer = peer[0];
@@ -896,8 +894,8 @@ test_illegal_message(void **state)
 static void
 test_failing_disk(void **state)
 {
-	static const char *const names[] = { "store.append.before:5:eio",
-		"store.sync.before:5:eio" };
+	static const char *const names[] = {
+	    "store.append.before:5:eio", "store.sync.before:5:eio"};
 	struct world *w = &world;
 	int status;
 
@@ -927,8 +925,8 @@ test_idle(void **state)
 	start(w);
 	assert_int_equal(load(w, 20, 20), 1);
 	drain(w);
-	assert_int_equal(lt_segment_attach(&counters, w->counters,
-			     LT_SEGMENT_COUNTER, 0, 0),
+	assert_int_equal(
+	    lt_segment_attach(&counters, w->counters, LT_SEGMENT_COUNTER, 0, 0),
 	    LEAT_OK);
 	w->options.store_checkpoint_ms = 60000;
 	usleep(800000); /* the last sync and checkpoint are over */
@@ -949,15 +947,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_story),
-		TEST(test_failpoints),
-		TEST(test_dies_in_recovery),
-		TEST(test_random_kills),
-		TEST(test_peer_replaced),
-		TEST(test_hang_up),
-		TEST(test_illegal_message),
-		TEST(test_failing_disk),
-		TEST(test_idle),
+	    TEST(test_story),
+	    TEST(test_failpoints),
+	    TEST(test_dies_in_recovery),
+	    TEST(test_random_kills),
+	    TEST(test_peer_replaced),
+	    TEST(test_hang_up),
+	    TEST(test_illegal_message),
+	    TEST(test_failing_disk),
+	    TEST(test_idle),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
