@@ -31,7 +31,7 @@ struct lt_wire {
 	uint16_t version;
 	uint16_t op;
 	uint16_t flags;
-	uint32_t tag;   /* echoed by the reply */
+	uint32_t tag; /* echoed by the reply */
 	int32_t status; /* of a reply: enum leat_status */
 	uint32_t bytes; /* whole message, header included */
 	uint32_t tail_bytes;
@@ -56,10 +56,10 @@ struct lt_wire_name {
 /* --- sessions --- */
 struct lt_wire_hello {
 	struct lt_wire h;
-	uint64_t session;  /* 0: new; else resume this one */
+	uint64_t session; /* 0: new; else resume this one */
 	uint8_t token[16]; /* of the session to resume */
 	uint64_t last_seq; /* resume: highest sequence the client used */
-	uint64_t boot;	   /* resume: broker boot the client knows */
+	uint64_t boot; /* resume: broker boot the client knows */
 	uint64_t lane_bytes;
 	char name[LT_MEMBER_FIELD];
 };
@@ -75,13 +75,13 @@ struct lt_wire_welcome {
 	struct lt_wire h;
 	uint64_t session;
 	uint8_t token[16];
-	uint64_t boot;	    /* changes when leatd starts */
+	uint64_t boot; /* changes when leatd starts */
 	uint64_t store_gen; /* changes when leat-store starts */
 	uint64_t lane_bytes;
 	uint64_t max_body_bytes;
 	uint32_t default_level; /* enum leat_level */
-	uint32_t spin_us;	/* 0: sleep at once */
-	uint64_t next_seq;	/* first sequence of a new session: 1 */
+	uint32_t spin_us; /* 0: sleep at once */
+	uint64_t next_seq; /* first sequence of a new session: 1 */
 	char broker[LT_MEMBER_FIELD];
 };
 /* EV_PAGE after the store came back: fds page, beacon. The lane stays. */
@@ -106,7 +106,7 @@ struct lt_wire_topic {
 	uint32_t level;
 	uint32_t system;
 	uint32_t deleted; /* S_TOPIC, EV_TOPIC */
-	uint32_t force;	  /* TOPIC_UPDATE */
+	uint32_t force; /* TOPIC_UPDATE */
 	char name[LT_NAME_FIELD];
 };
 /* TOPIC_LIST: request names the last one seen (""); tail: struct
@@ -138,7 +138,8 @@ struct lt_wire_subscribe {
 	uint32_t queue;
 	uint32_t mode; /* enum leat_mode */
 	uint32_t from; /* enum leat_from */
-	uint32_t resume; /* 1: after EV_MOVED or resume; from/value = position */
+	uint32_t
+	    resume; /* 1: after EV_MOVED or resume; from/value = position */
 	int64_t value;
 	uint64_t old_id; /* resume: subscription replaced, 0: none */
 	char topic[LT_NAME_FIELD];
@@ -152,7 +153,7 @@ struct lt_wire_subscribed {
 	uint64_t id;
 	uint32_t topic_id;
 	uint32_t queues; /* read queues of the topic */
-	uint32_t owner;	 /* of claim words; 0 when browsing */
+	uint32_t owner; /* of claim words; 0 when browsing */
 	uint32_t window;
 	int64_t offset; /* where to begin */
 	int64_t min_offset;
@@ -173,8 +174,9 @@ struct lt_wire_fetch {
  * The records lie in the session's fetch buffer (client RO, sealed; its
  * descriptor comes with the reply if has_buffer: then it is new and replaces
  * the old one), each behind a struct lt_ring_head, 32-byte aligned, from
- * LT_SEGMENT_DATA_AT on. They are valid until the next FETCH or FIND of the session.
- * Records that are damaged or gone are left out: next_offset skips them.
+ * LT_SEGMENT_DATA_AT on. They are valid until the next FETCH or FIND of the
+ * session. Records that are damaged or gone are left out: next_offset skips
+ * them.
  */
 struct lt_wire_fetched {
 	struct lt_wire h;
@@ -202,7 +204,7 @@ struct lt_wire_find {
 /* --- groups --- */
 struct lt_wire_group {
 	struct lt_wire h;
-	uint64_t cursor;	   /* 0, then as replied */
+	uint64_t cursor; /* 0, then as replied */
 	char group[LT_NAME_FIELD]; /* "": all */
 };
 struct lt_wire_seek {
@@ -293,11 +295,11 @@ struct lt_wire_store_ready {
 enum lt_keep {
 	LT_KEEP_SESSION = 1, /* id = session; fds lane, pidfd, eventfd to store,
 				eventfd to client */
-	LT_KEEP_PAGE = 2,    /* id = session; fd page of the current store */
-	LT_KEEP_TABLE = 3,   /* id = table; fd group table; blob names it */
-	LT_KEEP_BEACON = 4,  /* id 0; fd */
-	LT_KEEP_RING = 5,    /* id = ring; fd; blob names it */
-	LT_KEEP_STATE = 6    /* id 0; fd: the store's private state segment */
+	LT_KEEP_PAGE = 2, /* id = session; fd page of the current store */
+	LT_KEEP_TABLE = 3, /* id = table; fd group table; blob names it */
+	LT_KEEP_BEACON = 4, /* id 0; fd */
+	LT_KEEP_RING = 5, /* id = ring; fd; blob names it */
+	LT_KEEP_STATE = 6 /* id 0; fd: the store's private state segment */
 };
 /* KEEP replaces an entry of the same kind and id, fds included. Entries go to
  * every restarted child as KEPT before START; a child ignores kinds it does
@@ -352,7 +354,7 @@ void lt_wire_reply(struct lt_wire *h, const struct lt_wire *request,
 static inline void *
 lt_wire_tail(void *msg, size_t struct_bytes)
 {
-	return (char *) msg + struct_bytes;
+	return (char *)msg + struct_bytes;
 }
 
 #endif

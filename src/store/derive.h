@@ -20,8 +20,8 @@ struct lt_derive_config {
 
 /* What a queue that the log has nothing of any more begins with, from its own
  * files: the offset behind the last entry below log_min. */
-int lt_derive_seed(int store_dir, struct lt_cq_set *queues, uint64_t log_min)
-    LT_MUST_CHECK;
+int lt_derive_seed(
+    int store_dir, struct lt_cq_set *queues, uint64_t log_min) LT_MUST_CHECK;
 /* From the snapshot if it can be relied on (else it is removed), or from the
  * log's beginning: put into queues what the log has. Does not write the log. */
 int lt_derive_all(const struct lt_derive_config *config,

@@ -1,15 +1,15 @@
 /*
  * recover.h - find the end of the log and bring what is derived up to date.
  *
- * The snapshot DIR/store/snapshot (lt_snapshot_*) holds, as of a log offset up to which
- * consume queues are durable: next offset of every queue and the last sequence
- * of every session seen in the last day. Recovery reads it (a missing, damaged
- * or foreign one means: from the log's beginning), scans the log from there,
- * re-dispatches every valid record (entry n of a queue from the record with
- * queueOffset n, so repeating is harmless), and sets the end behind the last
- * valid record. Bytes that are no record but have valid records behind them
- * are damage: named, counted, skipped. Bytes with nothing valid behind them are
- * the torn tail: cut.
+ * The snapshot DIR/store/snapshot (lt_snapshot_*) holds, as of a log offset up
+ * to which consume queues are durable: next offset of every queue and the last
+ * sequence of every session seen in the last day. Recovery reads it (a missing,
+ * damaged or foreign one means: from the log's beginning), scans the log from
+ * there, re-dispatches every valid record (entry n of a queue from the record
+ * with queueOffset n, so repeating is harmless), and sets the end behind the
+ * last valid record. Bytes that are no record but have valid records behind
+ * them are damage: named, counted, skipped. Bytes with nothing valid behind
+ * them are the torn tail: cut.
  *
  * An Apache RocketMQ store has no snapshot: it is scanned whole, its records
  * checked by body CRC.
@@ -43,10 +43,12 @@ struct lt_recovered {
 	uint64_t records;
 	uint64_t entries; /* of them with a queue entry */
 	uint64_t damaged; /* extents */
-	int64_t last_store_ms; /* of the last record; time stamps never go back */
+	int64_t
+	    last_store_ms; /* of the last record; time stamps never go back */
 	struct lt_session_mark *marks; /* owned: lt_recovered_fini */
 	size_t mark_count;
-	struct lt_session_trace *traces; /* of the last 16 MiB of the log, oldest first */
+	struct lt_session_trace
+	    *traces; /* of the last 16 MiB of the log, oldest first */
 	size_t trace_count;
 };
 /* progress: percent, called now and then. */
@@ -55,9 +57,9 @@ int lt_recover_run(int store_dir, struct lt_commitlog *log,
     void (*progress)(unsigned percent, void *user), void *user) LT_MUST_CHECK;
 void lt_recovered_fini(struct lt_recovered *r);
 
-/* Checkpoint: flush and sync queues, then replace DIR/store/snapshot atomically. Everything
- * in the log below `log_offset` must have been put into `queues`, and the log
- * be synced up to there. */
+/* Checkpoint: flush and sync queues, then replace DIR/store/snapshot
+ * atomically. Everything in the log below `log_offset` must have been put into
+ * `queues`, and the log be synced up to there. */
 int lt_snapshot_write(int store_dir, struct lt_cq_set *queues,
     uint64_t log_offset, const struct lt_session_mark *marks,
     size_t mark_count) LT_MUST_CHECK;
