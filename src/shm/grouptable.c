@@ -243,7 +243,7 @@ is_expired(struct word w, const struct sweep_rule *rule)
 
 /* Look at slot i; returns its oldest offset that is not done. */
 static int64_t
-inspect(struct lt_table *t, uint64_t i, int64_t from, int64_t max_offset,
+inspect(struct lt_table *t, uint64_t i, int64_t from,
     const struct sweep_rule *rule, struct lt_table_sweep *out)
 {
 	_Atomic uint64_t *word = &t->words[i];
@@ -252,10 +252,9 @@ inspect(struct lt_table *t, uint64_t i, int64_t from, int64_t max_offset,
 	int64_t at = undone(t, i, w, from);
 	uint32_t attempt;
 
-	/* Honest words lie in [from, max + W); others become free. */
-	if (w.state > LT_CLAIM_DONE || at < from ||
-	    at >= max_offset + (int64_t)t->window ||
-	    (w.state != LT_CLAIM_DONE && at >= max_offset)) {
+	/* Nobody honest is behind `from`. Ahead of max_offset may be honest:
+	 * members read rings, the queue manager asks the store later. */
+	if (w.state > LT_CLAIM_DONE || at < from) {
 		at = first_of(t, i, from);
 		if (swap(word, v, pack(lap_of(t, at), 0, 0, 0, LT_CLAIM_FREE)))
 			out->expired++;
@@ -288,7 +287,7 @@ lt_table_harvest(struct lt_table *t, int64_t from, int64_t max_offset,
 	out->claimed = 0;
 	out->expired = 0;
 	for (i = 0; i < t->window; i++) {
-		at = inspect(t, i, from, max_offset, &rule, out);
+		at = inspect(t, i, from, &rule, out);
 		if (at < least)
 			least = at;
 	}

@@ -247,7 +247,7 @@ take(struct lt_duty *d, struct lt_session *s, const struct lt_lane_rec *rec,
 		return LEAT_E_AGAIN;
 	t = lt_topicmap_get(d, rec->topic);
 	if (LT_UNLIKELY(rec->seq <= s->in_log) &&
-	    lt_session_is_logged(s, rec->seq, &trace)) {
+	    lt_mark_is_logged(s, rec->seq, &trace)) {
 		add_duplicate(d, s, rec->seq, trace);
 	} else {
 		status = check_header(d, s, t, rec);

@@ -4,7 +4,8 @@
  *
  *   control.c   messages of the supervisor and the queue manager
  *   peer.c      the socket to the queue manager, with an outbox
- *   session.c   sessions: lane, page, grants; marks of what the log has
+ *   session.c   sessions: lane, page, grants
+ *   mark.c      what the log has of each session
  *   topicmap.c  topic id -> name, rules, queues
  *   feed.c      queues that somebody listens to: ring and watchers
  *   batch.c     sweep the lanes: copy, admit, seal
@@ -304,15 +305,23 @@ void lt_session_finish_detaching(struct lt_duty *d);
 void lt_session_detach_stale(struct lt_duty *d);
 /* The lane lies: never look at it again, say so. */
 void lt_session_forged(struct lt_duty *d, struct lt_session *s);
-/* Is this sequence (<= in_log) in the log? trace_out: where, or NULL. */
-int lt_session_is_logged(const struct lt_session *s, uint64_t seq,
-    const struct lt_session_trace **trace_out);
-/* Marks as recovered; marks for a checkpoint (lt_mem_free), old ones go. */
-int lt_session_load_marks(struct lt_duty *d) LT_MUST_CHECK;
-int lt_session_save_marks(struct lt_duty *d, int64_t now_ms,
-    struct lt_session_mark **out, size_t *count_out) LT_MUST_CHECK;
-void lt_session_drop_traces(struct lt_duty *d);
 void lt_session_fini_all(struct lt_duty *d);
+
+/* --- mark.c --- */
+/* Find or make; NULL: no memory. */
+struct lt_mark *lt_mark_get(struct lt_duty *d, uint64_t session) LT_MUST_CHECK;
+void lt_mark_drop(struct lt_duty *d, struct lt_mark *m);
+/* Marks as recovered; traces are sorted. */
+int lt_mark_load(struct lt_duty *d) LT_MUST_CHECK;
+/* Marks for a checkpoint (lt_mem_free); old ones go. */
+int lt_mark_save(struct lt_duty *d, int64_t now_ms,
+    struct lt_session_mark **out, size_t *count_out) LT_MUST_CHECK;
+/* Lend the session its part of the traces. */
+void lt_mark_find_traces(const struct lt_duty *d, struct lt_session *s);
+/* Is this sequence (<= in_log) in the log? *trace_out: where, or NULL. */
+int lt_mark_is_logged(const struct lt_session *s, uint64_t seq,
+    const struct lt_session_trace **trace_out);
+void lt_mark_drop_traces(struct lt_duty *d);
 
 /* --- batch.c --- */
 int lt_batch_init(struct lt_duty *d) LT_MUST_CHECK;

@@ -227,7 +227,7 @@ start(struct lt_duty *d, const char **what_out)
 	if (status != LEAT_OK)
 		return status;
 	*what_out = "memory";
-	status = lt_session_load_marks(d);
+	status = lt_mark_load(d);
 	if (status == LEAT_OK)
 		status = make_beacon(d);
 	if (status == LEAT_OK)

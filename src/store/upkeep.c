@@ -111,7 +111,7 @@ lt_upkeep_checkpoint(struct lt_duty *d)
 	status = lt_cq_flush_all(d->queues);
 	if (status == LEAT_OK) {
 		(void)lt_failpoint(LT_FP_STORE_CHECKPOINT);
-		status = lt_session_save_marks(d, d->store_ms, &marks, &count);
+		status = lt_mark_save(d, d->store_ms, &marks, &count);
 	}
 	if (status == LEAT_OK)
 		status = lt_snapshot_write(
@@ -220,7 +220,7 @@ lt_upkeep_run(struct lt_duty *d)
 	}
 	if (LT_UNLIKELY(
 		d->recovered.traces != NULL && now >= d->traces_until_ms))
-		lt_session_drop_traces(d);
+		lt_mark_drop_traces(d);
 	return LEAT_OK;
 }
 

@@ -316,14 +316,16 @@ one_world(const char *title, unsigned kills, int broker_too, const char *name)
 	return violations == 0 ? 0 : -1;
 }
 
+/* Worlds alternate: without and with death of the whole broker. */
 static void
 random_part(unsigned kills)
 {
+	unsigned most =
+	    (kills + 1) / 2 < WORLD_KILLS ? (kills + 1) / 2 : WORLD_KILLS;
 	unsigned done = 0, world = 0;
 
 	while (done < kills) {
-		unsigned part =
-		    kills - done < WORLD_KILLS ? kills - done : WORLD_KILLS;
+		unsigned part = kills - done < most ? kills - done : most;
 		char title[64];
 
 		snprintf(title, sizeof(title), "%u random kills%s", part,

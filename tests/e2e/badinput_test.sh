@@ -164,7 +164,8 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
 	nobody=$work/nobody
 	mkdir -p "$nobody"
 	libtool=$builddir/.libs
-	cp "$libtool/leat" "$builddir/leatd" "$nobody/" && cp -P "$libtool"/libleat.so* "$nobody/"
+	cp "$libtool/leat" "$builddir/leatd" "$builddir/leat-store" "$builddir/leat-queue" \
+		"$nobody/" && cp -P "$libtool"/libleat.so* "$nobody/"
 	chmod 755 "$work" "$nobody"
 	as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups
 		env "LD_LIBRARY_PATH=$nobody")

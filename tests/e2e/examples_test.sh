@@ -64,6 +64,10 @@ is "groups" "$(grep -c '20000 records once each' "$work/out")" 2
 # missing there.
 "$builddir/leat" consume packages --group G1 >"$work/stolen" 2>&1 9<&- &
 thief=$!
+for i in $(seq 200); do
+	[ "$(leat --json group list | sed -n 's/.*"group":"G1"[^}]*"members":\([0-9]*\).*/\1/p')" = 1 ] && break
+	sleep 0.05
+done
 "$builddir/tests/support/mainjob" --file "$work/packages" --timeout 3 \
 	>"$work/out" 2>&1 && wrong "the main job did not notice a thief"
 is "verdict with a thief" "$(tail -n 1 "$work/out")" FAILED

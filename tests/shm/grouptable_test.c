@@ -109,6 +109,28 @@ moves_on_without_harvest(void **state)
 }
 
 static void
+members_are_ahead_of_the_manager(void **state)
+{
+	struct lt_table_sweep s;
+
+	/* The queue manager knows 5 offsets, members have gone laps on. */
+	fresh(0);
+	for (int64_t i = 0; i < 2 * W; i++) {
+		assert_int_equal(
+		    lt_table_claim(&t, i, 1, 0, &attempt), LEAT_OK);
+		assert_int_equal(lt_table_ack(&t, i, 1), LEAT_OK);
+	}
+	assert_int_equal(lt_table_claim(&t, 2 * W, 1, 0, &attempt), LEAT_OK);
+	lt_table_harvest(&t, 0, 5, 0, 0, 0, &s);
+	assert_int_equal(s.progress, 5);
+	assert_int_equal(s.expired, 0);
+	assert_false(lt_table_is_free(&t, W));
+	assert_int_equal(lt_table_ack(&t, 2 * W, 1), LEAT_OK);
+	lt_table_harvest(&t, 5, 10 * W, 0, 0, 0, &s);
+	assert_int_equal(s.progress, 2 * W + 1);
+}
+
+static void
 lease_and_death(void **state)
 {
 	struct lt_table_sweep s;
@@ -173,6 +195,8 @@ main(void)
 	    cmocka_unit_test_teardown(one_owner_at_a_time, teardown),
 	    cmocka_unit_test_teardown(window_stops_at_the_oldest, teardown),
 	    cmocka_unit_test_teardown(moves_on_without_harvest, teardown),
+	    cmocka_unit_test_teardown(
+		members_are_ahead_of_the_manager, teardown),
 	    cmocka_unit_test_teardown(lease_and_death, teardown),
 	    cmocka_unit_test_teardown(scribbles_harm_nothing, teardown),
 	    cmocka_unit_test_teardown(foreign_table_is_refused, teardown),

@@ -107,7 +107,7 @@ rig_start(struct rig *r, const char *dir, void (*change)(struct lt_options *o))
 	    LEAT_OK);
 	assert_int_equal(lt_commitlog_sync(d->log), LEAT_OK);
 	assert_int_equal(lt_commitlog_start(d->log), LEAT_OK);
-	assert_int_equal(lt_session_load_marks(d), LEAT_OK);
+	assert_int_equal(lt_mark_load(d), LEAT_OK);
 	make_segments(d);
 	assert_int_equal(lt_batch_init(d), LEAT_OK);
 	lt_session_init_system(d);
