@@ -37,23 +37,24 @@ extern "C" {
 
 #define LEAT_ID_CHARS 32 /* message id: 32 upper-case hex digits */
 
-struct leat;          /* one session with a broker */
+struct leat; /* one session with a broker */
 struct leat_consumer; /* one subscription of that session */
 
 /* What an acknowledgement means (leat-store(5) has the whole story). */
 enum leat_level {
 	LEAT_LEVEL_DEFAULT = 0, /* the topic's, else the broker's */
-	LEAT_ACCEPTED = 1,      /* in the lane: survives any one process */
-	LEAT_LOGGED = 2,        /* in the log: visible, survives all processes */
-	LEAT_SYNCED = 3         /* fdatasync returned: survives power loss */
+	LEAT_ACCEPTED = 1, /* in the lane: survives any one process */
+	LEAT_LOGGED = 2, /* in the log: visible, survives all processes */
+	LEAT_SYNCED = 3 /* fdatasync returned: survives power loss */
 };
 
 struct leat_options {
-	const char *socket;  /* NULL: $LEAT_SOCKET, then /run/leat/leat.sock */
-	const char *name;    /* shown in status; NULL: the program's name */
+	const char *socket; /* NULL: $LEAT_SOCKET, then /run/leat/leat.sock */
+	const char *name; /* shown in status; NULL: the program's name */
 	uint64_t lane_bytes; /* 0: broker's default; power of two */
 	int connect_timeout_ms; /* 0: 5000; -1: for ever */
-	int spin_us;         /* -1: never spin, 0: broker's default, else microseconds */
+	int spin_us; /* -1: never spin, 0: broker's default, else microseconds
+		      */
 };
 
 /* --- session ----------------------------------------------------------- */
@@ -95,14 +96,14 @@ struct leat_property {
 struct leat_message {
 	const char *topic; /* must exist, or automatic creation be on */
 	const void *body;
-	size_t body_bytes;   /* 0 is allowed */
-	const char *keys;    /* NULL, or keys separated by a space */
-	const char *tag;     /* NULL or one tag */
+	size_t body_bytes; /* 0 is allowed */
+	const char *keys; /* NULL, or keys separated by a space */
+	const char *tag; /* NULL or one tag */
 	const char *group_key; /* message group (sharding key); NULL: none */
 	const struct leat_property *properties;
 	size_t property_count;
-	int32_t queue;     /* -1: by group_key, else round robin */
-	int32_t flag;      /* opaque to the broker */
+	int32_t queue; /* -1: by group_key, else round robin */
+	int32_t flag; /* opaque to the broker */
 	enum leat_level level;
 	int64_t born_time_ms; /* 0: now */
 };
@@ -113,12 +114,12 @@ struct leat_message {
 	}
 
 struct leat_receipt {
-	int status;            /* LEAT_OK, or why this message was refused */
+	int status; /* LEAT_OK, or why this message was refused */
 	enum leat_level level; /* level reached when the receipt was made */
 	char id[LEAT_ID_CHARS + 1];
 	uint32_t queue;
 	int64_t queue_offset; /* -1: not known (see leat_publish) */
-	int64_t log_offset;   /* -1: not known */
+	int64_t log_offset; /* -1: not known */
 	int64_t store_time_ms;
 	void *user; /* what leat_submit() was given */
 };
@@ -164,8 +165,8 @@ void leat_abort(struct leat *leat);
  * Collect receipts of submitted messages whose level is reached, in order.
  * Returns how many (0 after the time-out) or a negative status.
  */
-LEAT_MUST_CHECK int leat_completions(struct leat *leat,
-    struct leat_receipt *out, size_t max, int timeout_ms);
+LEAT_MUST_CHECK int leat_completions(
+    struct leat *leat, struct leat_receipt *out, size_t max, int timeout_ms);
 /* Messages submitted and not yet collected. */
 size_t leat_in_flight(const struct leat *leat);
 /* Announce what was submitted now (submit announces in batches by itself
@@ -178,16 +179,17 @@ LEAT_MUST_CHECK int leat_flush(struct leat *leat, int timeout_ms);
 /* --- consume ------------------------------------------------------------ */
 
 enum leat_from {
-	LEAT_FROM_DEFAULT = 0, /* group: its progress, else begin; browse: end */
+	LEAT_FROM_DEFAULT =
+	    0, /* group: its progress, else begin; browse: end */
 	LEAT_FROM_BEGIN = 1,
 	LEAT_FROM_END = 2,
 	LEAT_FROM_OFFSET = 3, /* from_value: queue offset; negative: that many
 				 before the end */
-	LEAT_FROM_TIME = 4    /* from_value: ms since the epoch, store time */
+	LEAT_FROM_TIME = 4 /* from_value: ms since the epoch, store time */
 };
 
 enum leat_mode {
-	LEAT_CLUSTERING = 0,  /* members of the group share the messages */
+	LEAT_CLUSTERING = 0, /* members of the group share the messages */
 	LEAT_BROADCASTING = 1 /* each member gets all of them */
 };
 
@@ -196,8 +198,8 @@ struct leat_subscription {
 	const char *group; /* NULL: browse, nothing is remembered */
 	enum leat_mode mode;
 	const char *member; /* broadcasting: name its progress is kept under */
-	const char *tags;   /* NULL or "*": all; else "a || b" */
-	int32_t queue;      /* -1: all queues of the topic */
+	const char *tags; /* NULL or "*": all; else "a || b" */
+	int32_t queue; /* -1: all queues of the topic */
 	enum leat_from from;
 	int64_t from_value;
 	uint64_t batch_bytes; /* room for one poll; 0: 1 MiB */
@@ -212,7 +214,7 @@ struct leat_delivery {
 	const void *body;
 	size_t body_bytes;
 	const char *keys; /* "" if none */
-	const char *tag;  /* "" if none */
+	const char *tag; /* "" if none */
 	char id[LEAT_ID_CHARS + 1];
 	uint32_t queue;
 	int64_t queue_offset;
@@ -264,15 +266,19 @@ LEAT_MUST_CHECK int leat_property_next(const struct leat_delivery *delivery,
 
 /* --- administration ------------------------------------------------------ */
 
-enum leat_perm { LEAT_PERM_WRITE = 2, LEAT_PERM_READ = 4, LEAT_PERM_BOTH = 6 };
+enum leat_perm {
+	LEAT_PERM_WRITE = 2,
+	LEAT_PERM_READ = 4,
+	LEAT_PERM_BOTH = 6
+};
 
 struct leat_topic {
 	char name[256];
 	uint32_t read_queues;
 	uint32_t write_queues;
-	uint32_t perm;         /* enum leat_perm */
+	uint32_t perm; /* enum leat_perm */
 	enum leat_level level; /* DEFAULT: the broker's */
-	uint32_t system;       /* 1: the broker's own */
+	uint32_t system; /* 1: the broker's own */
 };
 /* Create; queue numbers 0 mean the broker's default, perm 0 both. EXISTS. */
 LEAT_MUST_CHECK int leat_topic_create(
@@ -303,7 +309,7 @@ struct leat_group {
 	uint32_t queue;
 	uint32_t members; /* sessions attached to this queue now */
 	int64_t progress; /* next offset that is not acknowledged */
-	int64_t claimed;  /* handed out, not acknowledged */
+	int64_t claimed; /* handed out, not acknowledged */
 	int64_t max_offset;
 };
 /* One call back per group, topic and queue. group NULL: all groups. */
@@ -325,8 +331,8 @@ LEAT_MUST_CHECK int leat_message_by_id(struct leat *leat, const char *topic,
 LEAT_MUST_CHECK int leat_message_by_key(struct leat *leat, const char *topic,
     const char *key, size_t max,
     int (*each)(const struct leat_delivery *, void *), void *user);
-LEAT_MUST_CHECK int leat_message_by_offset(struct leat *leat,
-    const char *topic, uint32_t queue, int64_t offset,
+LEAT_MUST_CHECK int leat_message_by_offset(struct leat *leat, const char *topic,
+    uint32_t queue, int64_t offset,
     int (*each)(const struct leat_delivery *, void *), void *user);
 
 struct leat_process {

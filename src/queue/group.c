@@ -435,12 +435,10 @@ lt_group_leave(struct lt_manager *m, struct lt_sub *sub, int keep_claims)
 	(void)lt_progress_sweep(m, c, (uint16_t)sub->owner);
 	if (c->sub_count > 0)
 		return;
+	/* The table goes (look in progress.c) when the log knows what it
+	 * says, not before: this process may die in between. */
 	c->rest_since_ms = lt_clock_mono_ms();
-	/* Nothing done behind something undone: nothing worth keeping. */
-	if (c->cursor <= c->progress->offset)
-		lt_group_claims_free(m, c, 0);
-	else
-		lt_progress_soon(m, c);
+	lt_progress_soon(m, c);
 	lt_state_flush(m);
 }
 

@@ -145,6 +145,24 @@ skip_retained(struct lt_manager *m, struct lt_claims *c)
 	return 1;
 }
 
+/*
+ * A table without members goes once the log has its progress: at once if
+ * nothing is done behind something undone (that knowledge would be lost), else
+ * after a rest.
+ */
+static int
+may_go(const struct lt_claims *c, uint64_t now_ms)
+{
+	const struct lt_progress *p = c->progress;
+
+	if (c->sub_count > 0 || c->orphans_at_ms != 0)
+		return 0;
+	if (p->dirty || p->in_flight || p->logged != p->offset)
+		return 0;
+	return c->cursor <= p->offset ||
+	       now_ms - c->rest_since_ms >= LT_TABLE_REST_MS;
+}
+
 /* 1 if the table has gone. */
 static int
 look(struct lt_manager *m, struct lt_claims *c, uint64_t now_ms)
@@ -156,10 +174,8 @@ look(struct lt_manager *m, struct lt_claims *c, uint64_t now_ms)
 	if (c->orphans_at_ms != 0 && now_ms >= c->orphans_at_ms)
 		sweep_orphans(m, c);
 	changed = lt_progress_sweep(m, c, 0);
-	if (c->sub_count == 0 &&
-	    now_ms - c->rest_since_ms >= LT_TABLE_REST_MS) {
+	if (may_go(c, now_ms)) {
 		lt_group_claims_free(m, c, 0);
-		lt_state_flush(m);
 		return 1;
 	}
 	if (changed)

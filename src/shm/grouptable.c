@@ -315,9 +315,15 @@ lt_table_valid(const struct lt_table *t, int64_t progress)
 		if (w.state > LT_CLAIM_DONE || at < progress ||
 		    (w.state == LT_CLAIM_CLAIMED && w.owner == 0))
 			return LEAT_E_CORRUPT;
-		least = at < least ? at : least;
 		most = at > most ? at : most;
 	}
-	/* Nobody claims X before X - W is done. */
+	/* Nobody claims X before X - W is done. Members may be at work: slots
+	 * only grow, so the least, read behind the most, can only be nearer. */
+	for (i = 0; i < t->window; i++) {
+		w = unpack(
+		    atomic_load_explicit(&t->words[i], memory_order_acquire));
+		at = undone(t, i, w, progress);
+		least = at < least ? at : least;
+	}
 	return most - least < (int64_t)t->window ? LEAT_OK : LEAT_E_CORRUPT;
 }

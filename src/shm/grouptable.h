@@ -117,7 +117,8 @@ struct lt_table_sweep {
 void lt_table_harvest(struct lt_table *t, int64_t from, int64_t max_offset,
     uint64_t mono_ms, uint64_t lease_ms, uint16_t dead_owner,
     struct lt_table_sweep *out);
-/* valid: every word in the window is one an honest member leaves. */
+/* valid: every word in the window is one an honest member leaves. Members may
+ * be at work meanwhile. */
 int lt_table_valid(const struct lt_table *t, int64_t progress) LT_MUST_CHECK;
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * commitlog.h - the commit log: append a batch, roll, make durable.
  *
- * Files DIR/store/commitlog/NNNNNNNNNNNNNNNNNNNN of exactly segment_bytes, named by
- * the offset of their first byte; the current and the next one are zero-filled
- * ahead by a helper thread (extent.c) and old ones recycled by rename. Only
- * leat-store opens the log for writing; one thread calls this.
+ * Files DIR/store/commitlog/NNNNNNNNNNNNNNNNNNNN of exactly segment_bytes,
+ * named by the offset of their first byte; the current and the next one are
+ * zero-filled ahead by a helper thread (extent.c) and old ones recycled by
+ * rename. Only leat-store opens the log for writing; one thread calls this.
  *
  * Every error that is not NOSPACE is final for the process: a failed pwrite or
  * fdatasync is never retried (lt_commitlog_failed() tells), recovery decides.
@@ -43,8 +43,8 @@ uint64_t lt_commitlog_room(const struct lt_commitlog *log);
 /* Append whole sealed records, bytes <= room, at the end, by one pwrite (two
  * around the failpoint store.append.half). LEAT_OK, NOSPACE (nothing counts as
  * written; the same batch may be tried again), IO. */
-int lt_commitlog_append(struct lt_commitlog *log, const void *buf,
-    size_t bytes) LT_MUST_CHECK;
+int lt_commitlog_append(
+    struct lt_commitlog *log, const void *buf, size_t bytes) LT_MUST_CHECK;
 /* Close the current segment with a BLANK record and go on in the next one.
  * NOSPACE if there is none and none can be made. */
 int lt_commitlog_roll(struct lt_commitlog *log) LT_MUST_CHECK;
@@ -59,7 +59,7 @@ struct lt_commitlog_segment {
 	uint64_t base;
 	uint64_t bytes;
 	int64_t first_ms; /* 0: not known */
-	int64_t last_ms;  /* of its last record, or file mtime; 0: current */
+	int64_t last_ms; /* of its last record, or file mtime; 0: current */
 };
 int lt_commitlog_segment_at(struct lt_commitlog *log, size_t index,
     struct lt_commitlog_segment *out) LT_MUST_CHECK;

@@ -33,9 +33,9 @@ struct lt_cq_entry {
 struct lt_cq_set;
 /* One queue; at most 96 bytes while idle. The store adds its own pointer. */
 struct lt_cq {
-	int64_t next;	 /* offset of the next entry */
+	int64_t next; /* offset of the next entry */
 	int64_t flushed; /* entries below are written to the file */
-	uint8_t *buf;	 /* entries [flushed, next), NULL when clean */
+	uint8_t *buf; /* entries [flushed, next), NULL when clean */
 	uint32_t buf_entries; /* capacity */
 	uint32_t queue;
 	struct lt_cq_topic *topic;
@@ -70,8 +70,8 @@ int lt_cq_flush_all(struct lt_cq_set *set) LT_MUST_CHECK;
  * file touched, or one syncfs when they are many). */
 int lt_cq_sync_all(struct lt_cq_set *set) LT_MUST_CHECK;
 /* Each queue; stops at and returns the first non-zero. */
-int lt_cq_each(struct lt_cq_set *set,
-    int (*each)(struct lt_cq *cq, void *user), void *user) LT_MUST_CHECK;
+int lt_cq_each(struct lt_cq_set *set, int (*each)(struct lt_cq *cq, void *user),
+    void *user) LT_MUST_CHECK;
 size_t lt_cq_count(const struct lt_cq_set *set);
 /* Files whose last entry points below log_min go; the last file stays. */
 int lt_cq_trim(struct lt_cq_set *set, uint64_t log_min) LT_MUST_CHECK;
@@ -84,8 +84,8 @@ int lt_cq_view_open(int store_dir, struct lt_cq_view **out) LT_MUST_CHECK;
 void lt_cq_view_close(struct lt_cq_view *view);
 /* Entries [offset, offset + max) that are in the files; *count_out of them (0:
  * none written there yet). LEAT_E_NOTFOUND: queue has no files. */
-int lt_cq_view_read(struct lt_cq_view *view, const char *topic,
-    uint32_t queue, int64_t offset, struct lt_cq_entry *out, size_t max,
+int lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    int64_t offset, struct lt_cq_entry *out, size_t max,
     size_t *count_out) LT_MUST_CHECK;
 /* Smallest offset whose entry points at or above log_min (binary search; max
  * if all are older). max: as told by the store (LT_OP_S_QUEUE_SYNC). */
@@ -93,7 +93,7 @@ int lt_cq_view_min(struct lt_cq_view *view, const char *topic, uint32_t queue,
     uint64_t log_min, int64_t max, int64_t *min_out) LT_MUST_CHECK;
 /* Queue of a topic directory exist? Lists topics and queues found on disk. */
 int lt_cq_view_each(struct lt_cq_view *view,
-    int (*each)(const char *topic, uint32_t queue, void *user), void *user)
-    LT_MUST_CHECK;
+    int (*each)(const char *topic, uint32_t queue, void *user),
+    void *user) LT_MUST_CHECK;
 
 #endif

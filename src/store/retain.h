@@ -13,10 +13,10 @@
 #include "store/consumequeue.h"
 
 struct lt_retain_result {
-	uint32_t dropped;     /* segments */
-	uint64_t disk_free;   /* bytes */
+	uint32_t dropped; /* segments */
+	uint64_t disk_free; /* bytes */
 	uint32_t disk_percent; /* used */
-	uint32_t disk_full;   /* 1: above disk_full_percent: refuse publishes */
+	uint32_t disk_full; /* 1: above disk_full_percent: refuse publishes */
 };
 /* system_min: offset below which nothing the broker itself needs lives (the
  * beginning of the newest complete state in the config and progress topics);
