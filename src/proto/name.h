@@ -11,6 +11,17 @@
 #define LT_NAME_CONFIG_TOPIC "rmq_sys_leat_config"
 #define LT_NAME_PROGRESS_TOPIC "rmq_sys_leat_progress"
 
+/* Properties of a record of the first: one topic's configuration. A deleted
+ * topic's LT_NAME_CONFIG_DELETED is "1", else it is "0". */
+#define LT_NAME_CONFIG_NAME "leat_topic"
+#define LT_NAME_CONFIG_ID "leat_id"
+#define LT_NAME_CONFIG_READ "leat_read"
+#define LT_NAME_CONFIG_WRITE "leat_write"
+#define LT_NAME_CONFIG_PERM "leat_perm"
+#define LT_NAME_CONFIG_LEVEL "leat_level"
+#define LT_NAME_CONFIG_DELETED "leat_deleted"
+#define LT_NAME_CONFIG_SYSTEM "leat_system"
+
 /* Letters, digits, % | _ -; 1 to LT_TOPIC_MAX characters (255 with a %RETRY%
  * or %DLQ% prefix). LEAT_OK or LEAT_E_NAME. */
 int lt_name_topic(const char *name) LT_MUST_CHECK;

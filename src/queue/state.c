@@ -80,8 +80,10 @@ append(struct lt_manager *m, struct lt_wire_append *msg, size_t bytes,
 	lt_mem_free(msg);
 }
 
-static const char *const field_names[] = {"leat_topic", "leat_id", "leat_read",
-    "leat_write", "leat_perm", "leat_level", "leat_deleted", "leat_system"};
+static const char *const field_names[] = {LT_NAME_CONFIG_NAME,
+    LT_NAME_CONFIG_ID, LT_NAME_CONFIG_READ, LT_NAME_CONFIG_WRITE,
+    LT_NAME_CONFIG_PERM, LT_NAME_CONFIG_LEVEL, LT_NAME_CONFIG_DELETED,
+    LT_NAME_CONFIG_SYSTEM};
 #define FIELDS LT_COUNT(field_names)
 
 static struct lt_wire_append *
@@ -438,19 +440,20 @@ apply_config(struct lt_manager *m, const struct lt_record_view *v)
 	const char *name;
 	size_t bytes;
 
-	if (lt_record_property(v, "leat_topic", 10, &name, &bytes) != LEAT_OK)
+	if (lt_record_property(v, LT_NAME_CONFIG_NAME,
+		sizeof(LT_NAME_CONFIG_NAME) - 1, &name, &bytes) != LEAT_OK)
 		return LEAT_OK; /* a mark */
 	memset(&t, 0, sizeof(t));
 	if (bytes >= sizeof(t.name))
 		return LEAT_E_CORRUPT;
 	memcpy(t.name, name, bytes);
-	t.id = number_of(v, "leat_id");
-	t.read_queues = number_of(v, "leat_read");
-	t.write_queues = number_of(v, "leat_write");
-	t.perm = number_of(v, "leat_perm");
-	t.level = number_of(v, "leat_level");
-	t.deleted = number_of(v, "leat_deleted");
-	t.system = number_of(v, "leat_system");
+	t.id = number_of(v, LT_NAME_CONFIG_ID);
+	t.read_queues = number_of(v, LT_NAME_CONFIG_READ);
+	t.write_queues = number_of(v, LT_NAME_CONFIG_WRITE);
+	t.perm = number_of(v, LT_NAME_CONFIG_PERM);
+	t.level = number_of(v, LT_NAME_CONFIG_LEVEL);
+	t.deleted = number_of(v, LT_NAME_CONFIG_DELETED);
+	t.system = number_of(v, LT_NAME_CONFIG_SYSTEM);
 	t.logged = 1;
 	if (t.id <= PROGRESS_ID || t.read_queues < 1 || t.write_queues < 1 ||
 	    t.read_queues > LT_QUEUES_MAX || t.write_queues > LT_QUEUES_MAX ||

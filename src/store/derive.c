@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
+#include "proto/name.h"
 #include "store/scan.h"
 #include "store/snapshot.h"
 
@@ -33,20 +34,41 @@
 
 /* --- what queues begin with ----------------------------------------------- */
 
+/* Where the last configuration record below the snapshot is. NOTFOUND: not
+ * known. */
 static int
-seed_from_snapshot(struct lt_cq_set *queues, const struct lt_snapshot *snap)
+find_last_config(
+    int store_dir, const struct lt_snapshot *snap, uint64_t *at_out)
 {
+	struct lt_cq_entry entry;
+	struct lt_cq_view *view;
+	size_t count;
+	int64_t next = 0;
+	int rc;
+
 	for (size_t i = 0; i < snap->queue_count; i++) {
 		const struct lt_snapshot_queue *q = &snap->queues[i];
-		struct lt_cq *cq;
-		int rc =
-		    lt_cq_get(queues, q->topic, q->topic_bytes, q->queue, &cq);
 
-		if (rc != LEAT_OK)
-			return rc;
-		cq->next = cq->flushed = q->next;
+		if (q->queue == 0 &&
+		    q->topic_bytes == sizeof(LT_NAME_CONFIG_TOPIC) - 1 &&
+		    memcmp(q->topic, LT_NAME_CONFIG_TOPIC, q->topic_bytes) == 0)
+			next = q->next;
 	}
-	return LEAT_OK;
+	if (next == 0)
+		return LEAT_E_NOTFOUND;
+	rc = lt_cq_view_open(store_dir, &view);
+	if (rc != LEAT_OK)
+		return rc;
+	rc = lt_cq_view_read(
+	    view, LT_NAME_CONFIG_TOPIC, 0, next - 1, &entry, 1, &count);
+	lt_cq_view_close(view);
+	if (rc == LEAT_OK &&
+	    (count == 0 || entry.bytes == 0 || entry.log_offset < 0 ||
+		(uint64_t)entry.log_offset >= snap->log_offset))
+		rc = LEAT_E_NOTFOUND;
+	if (rc == LEAT_OK)
+		*at_out = (uint64_t)entry.log_offset;
+	return rc;
 }
 
 /* Offset behind the last entry of a file that points below log_min; -1: the
@@ -351,14 +373,19 @@ lt_derive_all(const struct lt_derive_config *c, struct lt_recovered *out)
 	    .report = c->report,
 	    .user = c->user,
 	};
+	uint64_t last_config;
 	int rc = choose(c->store_dir, c->reader, &snap, &scan.from);
 
 	if (rc == LEAT_OK && snap.buf == NULL)
 		rc = lt_derive_seed(c->store_dir, c->queues, scan.from);
-	if (rc == LEAT_OK)
-		rc = seed_from_snapshot(c->queues, &snap);
-	scan.marks = snap.marks;
-	scan.mark_count = snap.mark_count;
+	if (rc == LEAT_OK && snap.buf != NULL) {
+		scan.snap = &snap;
+		rc = find_last_config(c->store_dir, &snap, &last_config);
+		if (rc == LEAT_OK)
+			scan.last_config = &last_config;
+		else if (rc == LEAT_E_NOTFOUND)
+			rc = LEAT_OK;
+	}
 	if (rc == LEAT_OK)
 		rc = lt_scan_run(&scan, out);
 	lt_snapshot_fini(&snap);

@@ -87,28 +87,6 @@ remove_derived(int store_dir)
 	return rc;
 }
 
-/* A queue that the snapshot has further than the log's records go: numbers are
- * not given twice. */
-static int
-keep_numbering(struct lt_cq_set *queues, const struct lt_snapshot *snap)
-{
-	for (size_t i = 0; i < snap->queue_count; i++) {
-		const struct lt_snapshot_queue *q = &snap->queues[i];
-		struct lt_cq *cq;
-		int rc =
-		    lt_cq_get(queues, q->topic, q->topic_bytes, q->queue, &cq);
-
-		if (rc == LEAT_OK && cq->next < q->next) {
-			rc = lt_cq_flush(queues, cq);
-			if (rc == LEAT_OK)
-				cq->next = cq->flushed = q->next;
-		}
-		if (rc != LEAT_OK)
-			return rc;
-	}
-	return LEAT_OK;
-}
-
 /* Marks of the last day of the log, as a checkpoint keeps them. */
 static void
 drop_old_marks(struct lt_recovered *r)
@@ -144,12 +122,9 @@ rebuild(int store_dir, struct lt_reader *r, struct lt_cq_set *queues,
 	rc = lt_derive_seed(store_dir, queues, lt_reader_min(r));
 	if (rc == LEAT_OK)
 		rc = remove_derived(store_dir);
-	scan.marks = snap.marks;
-	scan.mark_count = snap.mark_count;
+	scan.snap = &snap;
 	if (rc == LEAT_OK)
 		rc = lt_scan_run(&scan, &found);
-	if (rc == LEAT_OK)
-		rc = keep_numbering(queues, &snap);
 	if (rc == LEAT_OK) {
 		drop_old_marks(&found);
 		rc = lt_snapshot_write(store_dir, queues, found.log_end,

@@ -6,6 +6,9 @@
  * costs its checksum, one look into a small cache of queues, and one entry in a
  * buffer; nothing is allocated for it.
  *
+ * Where the log says that a topic is deleted its queues go, files and all, as
+ * they went while the store was alive (deletion.h).
+ *
  * A record that is intact but cannot be indexed (a topic that is no directory
  * name, a queue offset out of all proportion in a record that no whole-record
  * CRC vouches for) is treated like damage: named, counted, left out.
@@ -23,6 +26,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
+#include "store/deletion.h"
 
 #define CACHE 1024
 #define GAP_MAX (1 << 20) /* believed without a whole-record CRC */
@@ -46,6 +50,8 @@ struct scan {
 	size_t trace_end;
 	size_t trace_capacity;
 	uint64_t log_min;
+	struct lt_deletions gone;
+	int is_numbered; /* the snapshot's queues are in */
 	struct cached cache[CACHE];
 };
 
@@ -104,14 +110,15 @@ find_mark(struct scan *s, uint64_t session, struct lt_session_mark **out)
 static int
 seed_marks(struct scan *s)
 {
+	const struct lt_snapshot *snap = s->c->snap;
 	struct lt_session_mark *mark;
 
-	for (size_t i = 0; i < s->c->mark_count; i++) {
-		int rc = find_mark(s, s->c->marks[i].session, &mark);
+	for (size_t i = 0; snap != NULL && i < snap->mark_count; i++) {
+		int rc = find_mark(s, snap->marks[i].session, &mark);
 
 		if (rc != LEAT_OK)
 			return rc;
-		*mark = s->c->marks[i];
+		*mark = snap->marks[i];
 	}
 	return LEAT_OK;
 }
@@ -180,6 +187,7 @@ note_session(struct scan *s, const struct lt_record_view *v)
 
 /* --- queues --------------------------------------------------------------- */
 
+/* *out NULL: of a topic that is deleted. */
 static int
 find_queue(struct scan *s, const struct lt_record_view *v, struct lt_cq **out)
 {
@@ -201,6 +209,9 @@ find_queue(struct scan *s, const struct lt_record_view *v, struct lt_cq **out)
 		*out = slot->cq;
 		return LEAT_OK;
 	}
+	*out = NULL;
+	if (LT_UNLIKELY(lt_deletion_is_on(&s->gone, v->topic, v->topic_bytes)))
+		return LEAT_OK;
 	rc = lt_cq_get(s->c->queues, v->topic, v->topic_bytes, v->queue, out);
 	if (rc != LEAT_OK)
 		return rc;
@@ -236,6 +247,8 @@ dispatch(struct scan *s, const struct lt_record_view *v)
 	struct lt_cq *cq;
 	int rc = find_queue(s, v, &cq);
 
+	if (LT_UNLIKELY(rc == LEAT_OK && cq == NULL))
+		return LEAT_OK;
 	if (LT_UNLIKELY(rc == LEAT_E_NAME || rc == LEAT_E_QUEUE ||
 			(rc == LEAT_OK && is_wild(s, cq, v)))) {
 		say(s, "record.unusable", (uint64_t)v->log_offset, v->bytes);
@@ -257,6 +270,65 @@ dispatch(struct scan *s, const struct lt_record_view *v)
 	return lt_cq_put_at(s->c->queues, cq, v->queue_offset, &entry);
 }
 
+/* --- topics --------------------------------------------------------------- */
+
+/* A topic's configuration: if it is deleted its queues go. */
+static int
+configure(struct scan *s, const struct lt_record_view *v)
+{
+	const char *topic;
+	int rc = lt_deletion_take(&s->gone, v, &topic);
+
+	if (rc != LEAT_OK || topic == NULL)
+		return rc;
+	memset(s->cache, 0, sizeof(s->cache));
+	rc = lt_cq_drop_topic(s->c->queues, topic);
+	return rc == LEAT_E_NAME ? LEAT_OK : rc; /* never had a queue */
+}
+
+/* A snapshot taken after a deletion was logged and before the store was told
+ * still has the topic. The queue manager tells before it logs the next change,
+ * so only the last record can be such a deletion. */
+static int
+look_back(struct scan *s)
+{
+	struct lt_record_view v;
+	int rc;
+
+	if (s->c->last_config == NULL)
+		return LEAT_OK;
+	rc = lt_reader_get(s->c->reader, *s->c->last_config, &v);
+	if (rc == LEAT_OK)
+		return lt_deletion_is_config(&v) ? configure(s, &v) : LEAT_OK;
+	return rc == LEAT_E_NOMEM || rc == LEAT_E_IO ? rc : LEAT_OK;
+}
+
+/* At the snapshot's place: queues are at least as far as it says. Numbers are
+ * not given twice, even if the records are gone. */
+static int
+number(struct scan *s)
+{
+	const struct lt_snapshot *snap = s->c->snap;
+	int rc = look_back(s);
+
+	s->is_numbered = 1;
+	for (size_t i = 0; rc == LEAT_OK && i < snap->queue_count; i++) {
+		const struct lt_snapshot_queue *q = &snap->queues[i];
+		struct lt_cq *cq;
+
+		if (lt_deletion_is_on(&s->gone, q->topic, q->topic_bytes))
+			continue;
+		rc = lt_cq_get(
+		    s->c->queues, q->topic, q->topic_bytes, q->queue, &cq);
+		if (rc == LEAT_OK && cq->next < q->next) {
+			rc = lt_cq_flush(s->c->queues, cq);
+			if (rc == LEAT_OK)
+				cq->next = cq->flushed = q->next;
+		}
+	}
+	return rc;
+}
+
 /* --- the pass ------------------------------------------------------------- */
 
 static int
@@ -267,8 +339,13 @@ take(struct scan *s, const struct lt_record_view *v)
 	if (v->store_ms > s->out->last_store_ms)
 		s->out->last_store_ms = v->store_ms;
 	rc = note_session(s, v);
+	if (LT_UNLIKELY(rc == LEAT_OK && !s->is_numbered &&
+			(uint64_t)v->log_offset >= s->c->snap->log_offset))
+		rc = number(s);
 	if (LT_LIKELY(rc == LEAT_OK && lt_scan_is_indexed(v)))
 		rc = dispatch(s, v);
+	if (LT_UNLIKELY(rc == LEAT_OK && lt_deletion_is_config(v)))
+		rc = configure(s, v);
 	s->out->records++;
 	return rc;
 }
@@ -306,7 +383,7 @@ walk(struct scan *s, uint64_t *end_out)
 		}
 	}
 	*end_out = lt_reader_end(r, pos);
-	return LEAT_OK;
+	return s->is_numbered ? LEAT_OK : number(s);
 }
 
 /* Traces from before the pass began, if it began within the last part. */
@@ -381,7 +458,9 @@ lt_scan_run(const struct lt_scan_config *config, struct lt_recovered *out)
 	s->c = config;
 	s->out = out;
 	s->log_min = lt_reader_min(config->reader);
+	s->is_numbered = config->snap == NULL || config->snap->buf == NULL;
 	lt_hash_init(&s->sessions);
+	lt_deletion_init(&s->gone);
 	rc = seed_marks(s);
 	if (rc == LEAT_OK)
 		rc = walk(s, &end);
@@ -406,6 +485,7 @@ lt_scan_run(const struct lt_scan_config *config, struct lt_recovered *out)
 		lt_recovered_fini(out);
 	}
 	lt_hash_fini(&s->sessions);
+	lt_deletion_fini(&s->gone);
 	lt_mem_free(s->traces);
 	lt_mem_free(s);
 	return rc;

@@ -13,6 +13,7 @@
 #include "store/consumequeue.h"
 #include "store/reader.h"
 #include "store/recover.h"
+#include "store/snapshot.h"
 
 #define LT_SCAN_TRACE_BYTES (16u << 20)
 
@@ -20,8 +21,11 @@ struct lt_scan_config {
 	struct lt_reader *reader;
 	struct lt_cq_set *queues;
 	uint64_t from; /* a record's start, or the log's */
-	const struct lt_session_mark *marks; /* known at `from` */
-	size_t mark_count;
+	/* Its sessions count from the beginning, its queues' numbering from
+	 * its log offset on. NULL or empty: none. */
+	const struct lt_snapshot *snap;
+	/* The last configuration record below that offset; NULL: unknown. */
+	const uint64_t *last_config;
 	void (*progress)(unsigned percent, void *user); /* or NULL */
 	/* One line for each damaged extent and unusable record; NULL: to the
 	 * log. */

@@ -104,6 +104,10 @@ lt_upkeep_checkpoint(struct lt_duty *d)
 	int status;
 
 	LT_ASSERT(!d->batch.is_appended);
+	/* A deletion that was told is in: recovery looks back no further than
+	 * one configuration record for one that was not. */
+	if (d->batch.count == 0)
+		lt_topicmap_sweep(d);
 	d->checkpoint_ms = d->now_ms;
 	status = lt_publish_sync(d);
 	if (status != LEAT_OK)

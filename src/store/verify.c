@@ -6,6 +6,10 @@
  * A finding is one line: what, where (offsets), and whose. A record behind the
  * snapshot whose entry is missing is none: recovery makes it.
  *
+ * A deleted topic's records own no entries. Whether a topic is deleted later in
+ * the log is asked only when something of it seems wrong: then a second reader
+ * looks through the log once, for all topics.
+ *
  * Memory: a small window of entries for each queue that has records.
  */
 #include "config.h"
@@ -21,6 +25,7 @@
 #include "base/mem.h"
 #include "leat/status.h"
 #include "proto/limits.h"
+#include "store/deletion.h"
 #include "store/reader.h"
 #include "store/scan.h"
 #include "store/snapshot.h"
@@ -32,7 +37,7 @@
 struct queue {
 	char topic[LT_NAME_FIELD];
 	uint32_t queue;
-	int64_t first; /* offset of the first record in the log */
+	int64_t first; /* offset of the first record in the log; -1: none */
 	int64_t next; /* behind the last one */
 	int64_t at_snapshot; /* behind the last one below the snapshot */
 	int64_t window_at; /* of WINDOW entries, the first window_count read */
@@ -46,6 +51,11 @@ struct verify {
 	struct lt_snapshot snap;
 	int has_snapshot;
 	struct lt_hash queues;
+	struct lt_deletions gone; /* as of the record reached */
+	struct lt_deletions ahead; /* as of the log's end, once looked */
+	int has_looked;
+	uint64_t last_config; /* its last record below the snapshot */
+	int store_dir;
 	struct lt_verify_report *out;
 	void (*report)(void *user, const char *line);
 	void *user;
@@ -118,6 +128,101 @@ get_queue(
 	return LEAT_OK;
 }
 
+/* --- deleted topics ------------------------------------------------------- */
+
+static int
+look_ahead(struct verify *v)
+{
+	uint64_t pos = lt_reader_min(v->reader), limit, damaged;
+	struct lt_record_view view;
+	struct lt_reader *r;
+	const char *topic;
+	int rc;
+
+	v->has_looked = 1;
+	rc = lt_reader_open(v->store_dir, &r);
+	if (rc != LEAT_OK)
+		return rc;
+	limit = lt_reader_limit(r);
+	while (
+	    (rc = lt_reader_next(r, pos, limit, &view, &damaged)) == LEAT_OK) {
+		if (lt_deletion_is_config(&view))
+			rc = lt_deletion_take(&v->ahead, &view, &topic);
+		if (rc != LEAT_OK)
+			break;
+		pos = (uint64_t)view.log_offset + view.bytes;
+	}
+	lt_reader_close(r);
+	return rc == LEAT_E_END ? LEAT_OK : rc;
+}
+
+/* 1: the record's topic is deleted behind it, so its entry does not matter; 0;
+ * or a status. */
+static int
+is_doomed(struct verify *v, const struct lt_record_view *view)
+{
+	const struct lt_deletion *t;
+	int rc = v->has_looked ? LEAT_OK : look_ahead(v);
+
+	if (rc != LEAT_OK)
+		return rc;
+	t = lt_deletion_find(&v->ahead, view->topic, view->topic_bytes);
+	return t != NULL && t->at > (uint64_t)view->log_offset;
+}
+
+/* May the snapshot and the files still have the topic? The store drops it a
+ * little after the deletion is logged; recovery makes up for it. */
+static int
+is_just_deleted(const struct verify *v, const struct lt_deletion *t)
+{
+	return !v->has_snapshot || t->at >= v->snap.log_offset ||
+	       t->at == v->last_config;
+}
+
+/* 1 if the entry is one of the topic before it was deleted. */
+static int
+is_left_over(const struct verify *v, const char *topic, int64_t log_offset)
+{
+	const struct lt_deletion *t =
+	    lt_deletion_find(&v->gone, topic, strlen(topic));
+
+	return t != NULL && (uint64_t)log_offset < t->until &&
+	       is_just_deleted(v, t);
+}
+
+/* The topic's queues begin again. */
+static void
+end_topic(struct verify *v, const char *topic, uint64_t at)
+{
+	struct queue *q;
+	size_t cursor = 0;
+
+	while ((q = lt_hash_next(&v->queues, &cursor)) != NULL) {
+		if (strcmp(q->topic, topic) != 0)
+			continue;
+		q->first = -1;
+		q->next = 0;
+		if (v->has_snapshot && at < v->snap.log_offset)
+			q->at_snapshot = 0;
+	}
+}
+
+static int
+check_config(struct verify *v, const struct lt_record_view *view)
+{
+	uint64_t at = (uint64_t)view->log_offset;
+	const char *topic;
+	int rc = lt_deletion_take(&v->gone, view, &topic);
+
+	if (v->has_snapshot && at < v->snap.log_offset)
+		v->last_config = at;
+	if (rc == LEAT_OK && topic != NULL)
+		end_topic(v, topic, at);
+	return rc;
+}
+
+/* --- entries -------------------------------------------------------------- */
+
 /* Entry `offset` of a queue; all zero if there is none. */
 static int
 get_entry(
@@ -164,7 +269,8 @@ check_unowned(struct verify *v, const char *topic, uint32_t queue, int64_t from,
 			 * first entry. */
 			if (block[i].bytes != 0 &&
 			    block[i].bytes != 0x7fffffff &&
-			    (uint64_t)block[i].log_offset >= log_min)
+			    (uint64_t)block[i].log_offset >= log_min &&
+			    !is_left_over(v, topic, block[i].log_offset))
 				say(v,
 				    "entry.nowhere topic=%s queue=%u "
 				    "queue_offset=%" PRId64
@@ -176,13 +282,64 @@ check_unowned(struct verify *v, const char *topic, uint32_t queue, int64_t from,
 	return LEAT_OK;
 }
 
+/* Is the record's entry as it should be? */
+static int
+check_entry(
+    struct verify *v, struct queue *q, const struct lt_record_view *view)
+{
+	uint64_t at = (uint64_t)view->log_offset;
+	int below = v->has_snapshot && at < v->snap.log_offset;
+	struct lt_cq_entry e;
+	int rc = get_entry(v, q, view->queue_offset, &e);
+
+	if (rc != LEAT_OK || (e.bytes == 0 && !below))
+		return rc;
+	if (e.log_offset == view->log_offset && e.bytes == view->bytes &&
+	    e.tags_code == lt_record_tags_code(view)) {
+		v->out->entries++;
+		return LEAT_OK;
+	}
+	rc = is_doomed(v, view);
+	if (rc != 0)
+		return rc < 0 ? rc : LEAT_OK;
+	if (e.bytes == 0) {
+		say(v,
+		    "entry.missing topic=%s queue=%u queue_offset=%" PRId64
+		    " record=%" PRIu64,
+		    q->topic, q->queue, view->queue_offset, at);
+		return LEAT_OK;
+	}
+	v->out->entries++;
+	say(v,
+	    "entry.wrong topic=%s queue=%u queue_offset=%" PRId64
+	    " record=%" PRIu64 " points_to=%" PRId64 " bytes=%u",
+	    q->topic, q->queue, view->queue_offset, at, e.log_offset, e.bytes);
+	return LEAT_OK;
+}
+
+/* Queue offsets [expected, the record's) have no record. */
+static int
+check_hole(struct verify *v, struct queue *q, const struct lt_record_view *view,
+    int64_t expected)
+{
+	int rc = is_doomed(v, view);
+
+	if (rc != 0)
+		return rc < 0 ? rc : LEAT_OK;
+	say(v,
+	    "queue.hole topic=%s queue=%u queue_offsets=%" PRId64 "..%" PRId64
+	    " before=%" PRIu64,
+	    q->topic, q->queue, expected, view->queue_offset - 1,
+	    (uint64_t)view->log_offset);
+	return check_unowned(
+	    v, q->topic, q->queue, expected, view->queue_offset);
+}
+
 static int
 check_record(struct verify *v, const struct lt_record_view *view)
 {
 	uint64_t at = (uint64_t)view->log_offset;
-	int below = v->has_snapshot && at < v->snap.log_offset;
 	int64_t expected;
-	struct lt_cq_entry e;
 	struct queue *q;
 	int rc;
 
@@ -192,47 +349,26 @@ check_record(struct verify *v, const struct lt_record_view *view)
 		    view->bytes);
 		return LEAT_OK;
 	}
+	if (lt_deletion_is_on(&v->gone, view->topic, view->topic_bytes))
+		return LEAT_OK;
 	rc = get_queue(v, view, &q);
 	if (rc != LEAT_OK)
 		return rc;
-	expected = q->first < 0 && lt_reader_min(v->reader) > 0
+	/* What retention took came before; a topic made again begins at 0. */
+	expected = q->first < 0 && lt_reader_min(v->reader) > 0 &&
+			   lt_deletion_find(
+			       &v->gone, view->topic, view->topic_bytes) == NULL
 		       ? view->queue_offset
 		       : q->next;
 	if (q->first < 0)
 		q->first = view->queue_offset;
-	if (view->queue_offset > expected) {
-		say(v,
-		    "queue.hole topic=%s queue=%u queue_offsets=%" PRId64
-		    "..%" PRId64 " before=%" PRIu64,
-		    q->topic, q->queue, expected, view->queue_offset - 1, at);
-		rc = check_unowned(
-		    v, q->topic, q->queue, expected, view->queue_offset);
-	}
+	if (view->queue_offset > expected)
+		rc = check_hole(v, q, view, expected);
 	if (view->queue_offset >= q->next)
 		q->next = view->queue_offset + 1;
-	if (below)
+	if (v->has_snapshot && at < v->snap.log_offset)
 		q->at_snapshot = q->next;
-	if (rc == LEAT_OK)
-		rc = get_entry(v, q, view->queue_offset, &e);
-	if (rc != LEAT_OK)
-		return rc;
-	if (e.bytes == 0) {
-		if (below)
-			say(v,
-			    "entry.missing topic=%s queue=%u "
-			    "queue_offset=%" PRId64 " record=%" PRIu64,
-			    q->topic, q->queue, view->queue_offset, at);
-		return LEAT_OK;
-	}
-	v->out->entries++;
-	if (e.log_offset != view->log_offset || e.bytes != view->bytes ||
-	    e.tags_code != lt_record_tags_code(view))
-		say(v,
-		    "entry.wrong topic=%s queue=%u queue_offset=%" PRId64
-		    " record=%" PRIu64 " points_to=%" PRId64 " bytes=%u",
-		    q->topic, q->queue, view->queue_offset, at, e.log_offset,
-		    e.bytes);
-	return LEAT_OK;
+	return rc == LEAT_OK ? check_entry(v, q, view) : rc;
 }
 
 /* --- the log -------------------------------------------------------------- */
@@ -255,6 +391,8 @@ check_log(struct verify *v)
 		v->out->records++;
 		if (lt_scan_is_indexed(&view))
 			rc = check_record(v, &view);
+		if (rc == LEAT_OK && lt_deletion_is_config(&view))
+			rc = check_config(v, &view);
 		if (rc != LEAT_OK)
 			return rc;
 		pos = (uint64_t)view.log_offset + view.bytes;
@@ -277,7 +415,7 @@ check_files(const char *topic, uint32_t number, void *user)
 	int rc = LEAT_OK;
 
 	v->out->queues++;
-	if (q == NULL)
+	if (q == NULL || q->first < 0)
 		return check_unowned(v, topic, number, 0, -1);
 	if (log_min > 0) {
 		rc = lt_cq_view_min(
@@ -307,6 +445,18 @@ open_snapshot(struct verify *v, int store_dir)
 		   : rc;
 }
 
+/* 1 if the topic had been deleted, and the store told so, when the snapshot was
+ * taken: then it may not be in there. */
+static int
+is_stale(const struct verify *v, const struct lt_snapshot_queue *q)
+{
+	const struct lt_deletion *t =
+	    lt_deletion_find(&v->gone, q->topic, q->topic_bytes);
+
+	return t != NULL && t->until >= v->snap.log_offset &&
+	       !is_just_deleted(v, t);
+}
+
 static int
 check_snapshot(struct verify *v)
 {
@@ -334,8 +484,16 @@ check_snapshot(struct verify *v)
 		const struct lt_snapshot_queue *have = &s->queues[i];
 
 		q = find_queue(v, have->topic, have->topic_bytes, have->queue);
-		if (q == NULL || q->at_snapshot == 0)
+		if ((q == NULL || q->at_snapshot == 0) && !is_stale(v, have))
 			continue;
+		if (q == NULL || q->at_snapshot == 0) {
+			say(v,
+			    "snapshot.queue topic=%.*s queue=%u next=%" PRId64
+			    " log_has=0",
+			    (int)have->topic_bytes, have->topic, have->queue,
+			    have->next);
+			continue;
+		}
 		named++;
 		if (q->at_snapshot != have->next)
 			say(v,
@@ -355,13 +513,19 @@ int
 lt_recover_verify(int store_dir, struct lt_verify_report *out,
     void (*report)(void *user, const char *line), void *user)
 {
-	struct verify v = {.out = out, .report = report, .user = user};
+	struct verify v = {.store_dir = store_dir,
+	    .last_config = UINT64_MAX,
+	    .out = out,
+	    .report = report,
+	    .user = user};
 	size_t cursor = 0;
 	struct queue *q;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
 	lt_hash_init(&v.queues);
+	lt_deletion_init(&v.gone);
+	lt_deletion_init(&v.ahead);
 	rc = lt_reader_open(store_dir, &v.reader);
 	if (rc != LEAT_OK)
 		return rc;
@@ -377,6 +541,8 @@ lt_recover_verify(int store_dir, struct lt_verify_report *out,
 	while ((q = lt_hash_next(&v.queues, &cursor)) != NULL)
 		lt_mem_free(q);
 	lt_hash_fini(&v.queues);
+	lt_deletion_fini(&v.gone);
+	lt_deletion_fini(&v.ahead);
 	lt_snapshot_fini(&v.snap);
 	lt_cq_view_close(v.view);
 	lt_reader_close(v.reader);

@@ -257,6 +257,7 @@ load_producer(struct world *w, uint32_t slot, uint32_t life)
 	static struct producer p; /* large; one per process */
 	uint64_t begin = world_now_ms();
 	uint64_t first = atomic_load(&w->submitted[slot]);
+	unsigned step_ms = slot % 2 == 0 ? 2 : 200; /* steady, or in bursts */
 	char name[32];
 
 	snprintf(name, sizeof(name), "producer-%u", slot);
@@ -270,7 +271,8 @@ load_producer(struct world *w, uint32_t slot, uint32_t life)
 		return 1;
 	while (!atomic_load(&w->stop_producers)) {
 		uint64_t sent = atomic_load(&w->submitted[slot]);
-		uint64_t due = (world_now_ms() - begin) * w->rate / 1000 + 1;
+		uint64_t ms = world_now_ms() - begin;
+		uint64_t due = (ms / step_ms + 1) * step_ms * w->rate / 1000;
 
 		if (sent + 16 >= WORLD_NUMBERS)
 			break;
