@@ -49,6 +49,13 @@ lt_query_close(struct lt_manager *m)
 	m->keys = NULL;
 }
 
+void
+lt_query_trim(struct lt_manager *m)
+{
+	if (m->keys != NULL && m->reader != NULL)
+		(void)!lt_keyindex_trim(m->keys, lt_reader_min(m->reader));
+}
+
 int
 lt_query_step(struct lt_manager *m)
 {

@@ -5,7 +5,6 @@
  */
 #include "config.h"
 #include "queue/queue.h"
-#include "queue/keyindex.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -284,9 +283,7 @@ lt_manager_store_event(
 	case LT_OP_E_ROLLED:
 		if (m->reader != NULL)
 			(void)!lt_reader_refresh(m->reader);
-		if (m->reader != NULL && m->keys != NULL)
-			(void)!lt_keyindex_trim(
-			    m->keys, lt_reader_min(m->reader));
+		lt_query_trim(m);
 		lt_state_rewrite(m);
 		break;
 	case LT_OP_E_FORGED:

@@ -146,6 +146,8 @@ int64_t lt_position_of(struct lt_manager *m, const struct lt_topic *topic,
 void lt_query_on_find(struct lt_job *job);
 void lt_query_open(struct lt_manager *m);
 void lt_query_close(struct lt_manager *m);
+/* The log's beginning moved: index files of what is gone may go. */
+void lt_query_trim(struct lt_manager *m);
 /* Index another piece if a find waits for it: 1 if there is more to do. */
 int lt_query_step(struct lt_manager *m);
 

@@ -317,13 +317,14 @@ lt_table_valid(const struct lt_table *t, int64_t progress)
 			return LEAT_E_CORRUPT;
 		most = at > most ? at : most;
 	}
-	/* Nobody claims X before X - W is done. Members may be at work: slots
-	 * only grow, so the least, read behind the most, can only be nearer. */
+	/* Nobody claims X before X - W is done, so X < least + W; X done shows
+	 * as X + W. Members may be at work: slots only grow, so the least,
+	 * read behind the most, can only be nearer. */
 	for (i = 0; i < t->window; i++) {
 		w = unpack(
 		    atomic_load_explicit(&t->words[i], memory_order_acquire));
 		at = undone(t, i, w, progress);
 		least = at < least ? at : least;
 	}
-	return most - least < (int64_t)t->window ? LEAT_OK : LEAT_E_CORRUPT;
+	return most - least < 2 * (int64_t)t->window ? LEAT_OK : LEAT_E_CORRUPT;
 }

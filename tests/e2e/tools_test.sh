@@ -209,6 +209,13 @@ echo "--- offline"
 fails 1 'running broker' store verify "$dir"
 fails 1 'running broker' store dump "$dir/store"
 want=$(leat consume orders -e -f '%q/%o %s\n' | sort)
+leat topic create twice --queues 1 >/dev/null || wrong "topic create twice"
+seq 100 | leat produce twice || wrong "produce twice"
+leat topic delete twice || wrong "topic delete twice"
+leat topic create twice --queues 1 >/dev/null || wrong "topic create twice, again"
+seq 201 205 | leat produce twice || wrong "produce twice, again"
+second=$(seq 201 205)
+is "a topic made again" "$(leat consume twice -e)" "$second"
 stop_broker
 leat store verify "$dir" >"$work/out" || wrong "verify: $(cat "$work/out")"
 grep -q '^records' "$work/out" || wrong "verify prints no account"
@@ -238,4 +245,9 @@ is "dump of damage" $? 1
 like "dump of damage" "$(cat "$work/err")" "damaged.* $at"
 start_broker
 is "only the damaged one is gone" "$(leat consume work -e | wc -l)" 299
+is "a topic made again, after rebuild" "$(leat consume twice -e)" "$second"
+stop_broker
+rm "$dir/store/snapshot" || wrong "no snapshot"
+start_broker
+is "a topic made again, without a snapshot" "$(leat consume twice -e)" "$second"
 finish

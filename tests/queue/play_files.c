@@ -175,6 +175,12 @@ void
 lt_keyindex_close(struct lt_keyindex *ix)
 {
 }
+int
+lt_keyindex_trim(struct lt_keyindex *ix, uint64_t log_min)
+{
+	return LEAT_OK;
+}
+
 uint64_t
 lt_keyindex_end(const struct lt_keyindex *ix)
 {

@@ -77,6 +77,11 @@ window_stops_at_the_oldest(void **state)
 	lt_table_harvest(&t, 0, 1000, 0, 0, 0, &s);
 	assert_int_equal(s.progress, 0);
 	assert_int_equal(s.claimed, 1);
+	/* As uneven as honest members leave it. */
+	assert_int_equal(lt_table_valid(&t, 0), LEAT_OK);
+	t.words[1] += 1ULL << 40;
+	assert_int_equal(lt_table_valid(&t, 0), LEAT_E_CORRUPT);
+	t.words[1] -= 1ULL << 40;
 	assert_int_equal(lt_table_ack(&t, 0, 1), LEAT_OK);
 	lt_table_harvest(&t, 0, 1000, 0, 0, 0, &s);
 	assert_int_equal(s.progress, W);

@@ -18,6 +18,7 @@
 
 #include "../support/faults.h"
 #include "leat/status.h"
+#include "proto/name.h"
 #include "proto/record.h"
 #include "store/reader.h"
 
@@ -159,6 +160,66 @@ depot_put(struct depot *d, const char *topic, uint32_t queue, size_t body_bytes)
 }
 
 void
+depot_config(struct depot *d, const char *topic, int is_deleted)
+{
+	const struct lt_record_property props[] = {
+	    {LT_NAME_CONFIG_NAME, strlen(LT_NAME_CONFIG_NAME), topic,
+		strlen(topic)},
+	    {LT_NAME_CONFIG_DELETED, strlen(LT_NAME_CONFIG_DELETED),
+		is_deleted ? "1" : "0", 1},
+	};
+	struct lt_record_spec spec = {
+	    .topic = LT_NAME_CONFIG_TOPIC,
+	    .topic_bytes = strlen(LT_NAME_CONFIG_TOPIC),
+	    .tag = "topic",
+	    .tag_bytes = 5,
+	    .properties = props,
+	    .property_count = 2,
+	};
+	struct lt_record_stamp stamp = {
+	    .store_ms = DEPOT_MS + (int64_t)d->count};
+	struct lt_record_view v;
+	struct lt_cq *cq;
+	size_t n = lt_record_bytes(&spec, 0);
+
+	assert_true(n != 0 && n <= sizeof(buf));
+	if (lt_commitlog_room(d->log) < n)
+		assert_int_equal(lt_commitlog_roll(d->log), LEAT_OK);
+	assert_int_equal(
+	    lt_cq_get(d->queues, spec.topic, spec.topic_bytes, 0, &cq),
+	    LEAT_OK);
+	stamp.queue_offset = (uint64_t)cq->next;
+	stamp.log_offset = lt_commitlog_end(d->log);
+	/* The system's session has no mark here: sequence 0. */
+	assert_int_equal(lt_record_finish(buf, &spec, 0), n);
+	assert_int_equal(
+	    lt_record_admit(buf, n, spec.topic, spec.topic_bytes, 1, &v),
+	    LEAT_OK);
+	lt_record_seal(buf, &v, &stamp);
+	assert_int_equal(lt_commitlog_append(d->log, buf, n), LEAT_OK);
+	assert_int_equal(lt_cq_append(d->queues, cq,
+			     &(struct lt_cq_entry){(int64_t)stamp.log_offset,
+				 (uint32_t)n, lt_record_tags_code(&v)}),
+	    LEAT_OK);
+}
+
+void
+depot_drop(struct depot *d, const char *topic)
+{
+	assert_int_equal(lt_cq_drop_topic(d->queues, topic), LEAT_OK);
+	depot_forget_topic(d, topic);
+}
+
+void
+depot_forget_topic(struct depot *d, const char *topic)
+{
+	/* Only marked: a message's number says its body and session. */
+	for (size_t i = 0; i < d->count; i++)
+		if (strcmp(d->messages[i].topic, topic) == 0)
+			d->messages[i].is_dropped = 1;
+}
+
+void
 depot_fill(struct depot *d, size_t count, size_t body_bytes)
 {
 	static const char *const topics[] = {"orders", "orders2", "%DLQ%g"};
@@ -211,7 +272,8 @@ depot_check(struct depot *d)
 	assert_int_equal(lt_reader_open(d->dir, &r), LEAT_OK);
 	assert_int_equal(lt_cq_view_open(d->dir, &view), LEAT_OK);
 	for (size_t i = 0; i < d->count; i++)
-		check_message(d, view, r, i);
+		if (!d->messages[i].is_dropped)
+			check_message(d, view, r, i);
 	/* The newest message of a queue stands just below its end. */
 	for (size_t i = 0; i < d->count; i++) {
 		const struct depot_message *m = &d->messages[i];
@@ -224,7 +286,7 @@ depot_check(struct depot *d)
 			if (d->messages[j].queue == m->queue &&
 			    strcmp(d->messages[j].topic, m->topic) == 0)
 				break;
-		if (j < d->count || m->is_lost)
+		if (j < d->count || m->is_lost || m->is_dropped)
 			continue;
 		assert_non_null(cq);
 		assert_int_equal(cq->next, m->queue_offset + 1);

@@ -27,6 +27,7 @@ struct depot_message {
 	uint64_t session;
 	uint64_t seq;
 	int is_lost; /* damaged or gone: its entry has no size */
+	int is_dropped; /* with its topic: there is no entry */
 };
 
 struct depot {
@@ -58,6 +59,13 @@ void depot_checkpoint(struct depot *d);
 /* Log one message; returns its index. */
 size_t depot_put(
     struct depot *d, const char *topic, uint32_t queue, size_t body_bytes);
+/* Log a configuration record of a topic as the queue manager does; it is no
+ * message of the model. depot_drop: what the store does when it is told of a
+ * deletion. */
+void depot_config(struct depot *d, const char *topic, int is_deleted);
+void depot_drop(struct depot *d, const char *topic);
+/* The model forgets a topic's messages. */
+void depot_forget_topic(struct depot *d, const char *topic);
 /* count messages spread over three topics and several queues. */
 void depot_fill(struct depot *d, size_t count, size_t body_bytes);
 /* Every message of the model is there, whole, where its queue says; lost ones

@@ -23,6 +23,7 @@
 #include "base/sys.h"
 #include "depot.h"
 #include "leat/status.h"
+#include "proto/name.h"
 #include "proto/record.h"
 
 static struct depot d, other;
@@ -579,6 +580,129 @@ failing_checkpoint(void **state)
 	assert_true(n > 3 && n < 500);
 }
 
+/* --- deleted topics ------------------------------------------------------- */
+
+static void
+expect_next(struct depot *store, int64_t next)
+{
+	struct lt_cq *cq = lt_cq_find(store->queues, "orders", 6, 0);
+
+	assert_int_equal(cq == NULL ? 0 : cq->next, next);
+}
+
+static void
+put_orders(size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		depot_put(&d, "orders", 0, 20);
+}
+
+/* What is there with the snapshot that there is, and with none. */
+static void
+expect_either_way(int64_t next)
+{
+	for (int i = 0; i < 2; i++) {
+		depot_copy(&d, &other);
+		if (i == 1)
+			unlinkat(other.dir, "snapshot", 0);
+		assert_int_equal(depot_open(&other), LEAT_OK);
+		assert_int_equal(other.recovered.damaged, 0);
+		expect_next(&other, next);
+		depot_check(&other);
+		assert_int_equal(
+		    depot_has(&other, "consumequeue/orders"), next > 0);
+		/* And again, from what that start left. */
+		depot_shut(&other);
+		assert_int_equal(depot_open(&other), LEAT_OK);
+		expect_next(&other, next);
+		depot_remove(&other);
+	}
+}
+
+/* A topic's life: 100 messages, deleted, made again, 5 messages. A checkpoint
+ * at each point in turn (12: none), and a death at each later point. Between
+ * its deletion's record and its drop the store takes 3 messages more. */
+static void
+deleted_topic(void **state)
+{
+	for (int checkpoint = 0; checkpoint <= 12; checkpoint++) {
+		int64_t next = 0;
+
+		depot_config(&d, "orders", 0);
+		depot_fill(&d, 30, 40);
+		for (int step = 0; step < 12; step++) {
+			if (step == 0)
+				put_orders(90);
+			else if (step == 1)
+				depot_config(&d, "orders", 1);
+			else if (step == 2)
+				put_orders(3);
+			else if (step == 3)
+				depot_drop(&d, "orders");
+			else if (step == 4)
+				depot_put(&d, "orders2", 5, 30);
+			else if (step == 5)
+				depot_config(&d, "orders", 0);
+			else if (step == 6)
+				depot_config(&d, "other", 0);
+			else
+				put_orders(1);
+			if (step == 3) /* nobody reads it any more */
+				assert_null(
+				    lt_cq_find(d.queues, "orders", 6, 0));
+			if (step == checkpoint)
+				depot_checkpoint(&d);
+			else if (step % 2 == 1) /* entries may be written */
+				assert_int_equal(
+				    lt_cq_flush_all(d.queues), LEAT_OK);
+			if (step > 6)
+				next++;
+			if (step == 0)
+				continue;
+			if (step < 3) { /* as good as dropped */
+				struct depot *model = &other;
+
+				depot_copy(&d, model);
+				depot_forget_topic(model, "orders");
+				assert_int_equal(depot_open(model), LEAT_OK);
+				expect_next(model, 0);
+				depot_check(model);
+				depot_remove(model);
+				continue;
+			}
+			expect_either_way(next);
+		}
+		assert_int_equal(next, 5);
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
+/* Written again with the complete state, the deletion still is one; and the
+ * configuration of a topic that lives drops nothing. */
+static void
+configuration_written_again(void **state)
+{
+	put_orders(10);
+	depot_config(&d, "orders", 1);
+	depot_drop(&d, "orders");
+	assert_int_equal(lt_commitlog_roll(d.log), LEAT_OK);
+	depot_config(&d, "orders", 1);
+	depot_fill(&d, 2, 10); /* the second is orders2's */
+	depot_forget_topic(&d, "orders");
+	depot_config(&d, "orders2", 0);
+	depot_put(&d, "orders2", 6, 10);
+	depot_config(&d, LT_NAME_CONFIG_TOPIC, 1);
+	depot_shut(&d);
+	assert_int_equal(depot_open(&d), LEAT_OK);
+	expect_next(&d, 0);
+	depot_check(&d);
+	assert_int_equal(lt_cq_find(d.queues, LT_NAME_CONFIG_TOPIC,
+			     strlen(LT_NAME_CONFIG_TOPIC), 0)
+			     ->next,
+	    4);
+}
+
 int
 main(void)
 {
@@ -603,6 +727,8 @@ main(void)
 	    TEST(killed_recovery),
 	    TEST(failing_recovery),
 	    TEST(failing_checkpoint),
+	    TEST(deleted_topic),
+	    TEST(configuration_written_again),
 	};
 
 	lt_log_init("recover_test", LT_LOG_ERROR);

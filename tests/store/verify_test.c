@@ -256,6 +256,120 @@ rebuild_keeps_numbering(void **state)
 	assert_int_equal(cq->next, 50);
 }
 
+/* --- deleted topics ------------------------------------------------------- */
+
+static void
+put_orders(size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		depot_put(&d, "orders", 0, 20);
+}
+
+/* Nothing is wrong at any point of a topic's end and second life, wherever the
+ * last checkpoint was (11: none) and whether entries are written or not. */
+static void
+deleted_topic(void **state)
+{
+	for (int round = 0; round < 24; round++) {
+		int checkpoint = round / 2;
+
+		depot_fill(&d, 30, 40);
+		for (int step = 0; step < 11; step++) {
+			if (step == 0)
+				put_orders(90);
+			else if (step == 1)
+				depot_config(&d, "orders", 1);
+			else if (step == 2)
+				put_orders(3);
+			else if (step == 3)
+				depot_drop(&d, "orders");
+			else if (step == 4)
+				depot_config(&d, "orders", 0);
+			else if (step == 5)
+				depot_config(&d, "other", 0);
+			else
+				put_orders(1);
+			if (step == checkpoint)
+				depot_checkpoint(&d);
+			else if (round % 2 == 0)
+				assert_int_equal(
+				    lt_cq_flush_all(d.queues), LEAT_OK);
+			assert_int_equal(verify(&d), 0);
+		}
+		depot_checkpoint(&d);
+		assert_int_equal(verify(&d), 0);
+		assert_int_equal(out.records, 30 + 90 + 3 + 5 + 3);
+		assert_int_equal(out.entries, 20 + 5 + 3);
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
+/* A topic that came back is found out, as is damage to one made again. */
+static void
+deleted_topic_wrong(void **state)
+{
+	const struct depot_message *m;
+
+	put_orders(10);
+	depot_config(&d, "orders", 1);
+	/* Never dropped, though more was configured since. */
+	depot_config(&d, "other", 0);
+	depot_checkpoint(&d);
+	assert_int_equal(verify(&d), 11);
+	assert_true(depot_said(&lines, "entry.nowhere topic=orders", "=0"));
+	assert_true(
+	    depot_said(&lines, "snapshot.queue topic=orders", "log_has=0"));
+	depot_drop(&d, "orders");
+	depot_checkpoint(&d);
+	assert_int_equal(verify(&d), 0);
+	depot_config(&d, "orders", 0);
+	put_orders(5);
+	m = &d.messages[d.count - 3];
+	for (size_t i = 0; i < 100; i++) /* not where the print is */
+		depot_put(&d, "orders2", 0, 60);
+	depot_checkpoint(&d);
+	depot_flip(&d, m->log_offset + 90);
+	assert_int_equal(verify(&d), 3);
+	assert_true(depot_said(&lines, "queue.hole topic=orders", "=2..2"));
+	depot_flip(&d, m->log_offset + 90);
+	unlinkat(d.dir, "consumequeue/orders/0/00000000000000000000", 0);
+	assert_int_equal(verify(&d), 5);
+	assert_true(depot_said(&lines, "entry.missing topic=orders", "=4"));
+}
+
+static void
+rebuild_honours_deletion(void **state)
+{
+	depot_fill(&d, 30, 40);
+	put_orders(90);
+	depot_config(&d, "orders", 1);
+	put_orders(3);
+	depot_drop(&d, "orders");
+	depot_config(&d, "orders", 0);
+	put_orders(5);
+	depot_config(&d, "%DLQ%g", 1);
+	depot_drop(&d, "%DLQ%g");
+	depot_checkpoint(&d);
+	for (int with_snapshot = 1; with_snapshot >= 0; with_snapshot--) {
+		depot_copy(&d, &other);
+		if (!with_snapshot)
+			unlinkat(other.dir, "snapshot", 0);
+		assert_int_equal(
+		    lt_recover_rebuild(other.dir, &out, NULL, NULL), 0);
+		assert_int_equal(depot_differ(&d, &other), 0);
+		assert_int_equal(verify(&other), 0);
+		depot_remove(&other);
+	}
+	/* The snapshot and the files are from before. */
+	put_orders(5);
+	depot_checkpoint(&d);
+	depot_config(&d, "orders", 1);
+	assert_int_equal(lt_recover_rebuild(d.dir, &out, NULL, NULL), 0);
+	assert_false(depot_has(&d, "consumequeue/orders"));
+	assert_int_equal(verify(&d), 0);
+}
+
 /* --- a store of Apache RocketMQ ------------------------------------------- */
 
 static uint8_t segment[3][DEPOT_SEGMENT];
@@ -452,6 +566,9 @@ main(void)
 	    TEST(rebuild_is_bit_equal),
 	    TEST(recovery_makes_the_same),
 	    TEST(rebuild_keeps_numbering),
+	    TEST(deleted_topic),
+	    TEST(deleted_topic_wrong),
+	    TEST(rebuild_honours_deletion),
 	    TEST(rocketmq_store),
 	    TEST(rocketmq_store_with_a_wild_offset),
 	};
