@@ -308,6 +308,11 @@ on_queue_sync(struct lt_duty *d, struct received *r)
 	if (cq != NULL) {
 		status = lt_cq_flush(d->queues, cq);
 		a.max_offset = cq->next;
+		/* No room for the entries: what is written can be read. */
+		if (status == LEAT_E_NOSPACE) {
+			a.max_offset = cq->flushed;
+			status = LEAT_OK;
+		}
 	} else if (lt_topicmap_get(d, m->topic) == NULL) {
 		status = LEAT_E_NOTFOUND;
 	}

@@ -190,6 +190,9 @@ full_disk() {
 	broker "$dir" -c "$work/small.conf" || wrong "no start on a small disk"
 	leat topic create orders >/dev/null
 	works "start on a small disk"
+	echo first | leat produce orders >/dev/null
+	leat consume orders --from begin --exit-at-end | grep -q first ||
+		wrong "no consuming on a small disk"
 	head -c 24m /dev/zero >"$work/small/filler" 2>/dev/null
 	head -c 60000 /dev/zero >"$work/body"
 	local i
