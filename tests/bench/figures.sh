@@ -49,7 +49,7 @@ compare() {
 	done
 	l=$(median <"$work/l") j=$(median <"$work/j")
 	awk -v n="$name" -v u="$unit" -v l="$l" -v j="$j" 'BEGIN {
-		printf "| %s | %s | %s | %s | %.2f |\n", n, u, l, j, j / l }'
+		printf "| %s | %s | %.4g | %.4g | %.2f |\n", n, u, l, j, j / l }'
 }
 echo "| figure | unit | limit | Leat | Leat / limit |"
 echo "|---|---|---|---|---|"
