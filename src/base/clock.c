@@ -26,7 +26,18 @@ kernel_wall_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+static int64_t
+kernel_coarse_ms(void)
+{
+	struct timespec ts;
+
+	int rc = clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+	LT_ASSERT(rc == 0);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 struct lt_clock lt_clock = {
     .mono_ns = kernel_mono_ns,
     .wall_ms = kernel_wall_ms,
+    .coarse_ms = kernel_coarse_ms,
 };

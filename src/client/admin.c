@@ -392,6 +392,7 @@ hand_over(struct leat *leat, int64_t only,
 	uint64_t bytes = r->data_bytes, at = 0;
 	uint32_t left = r->count;
 	uint8_t *data;
+	struct lt_record_texts texts;
 	int status = lt_link_take_fetch(leat), seen = 0;
 
 	if (status != LEAT_OK)
@@ -408,13 +409,14 @@ hand_over(struct leat *leat, int64_t only,
 	while (status == LEAT_OK && left > 0 &&
 	       next_found(data, bytes, &at, &head, &v)) {
 		left--;
+		lt_record_texts(&v, &texts);
 		if ((only >= 0 && head.queue_offset != only) ||
 		    v.topic_bytes >= sizeof(topic) ||
-		    lt_delivery_text_bytes(&v) > sizeof(text))
+		    lt_delivery_text_bytes(&texts) > sizeof(text))
 			continue;
 		memcpy(topic, v.topic, v.topic_bytes);
 		topic[v.topic_bytes] = '\0';
-		lt_delivery_fill(&d, &v, topic, text);
+		lt_delivery_fill(&d, &v, &texts, topic, text);
 		d.log_offset = head.log_offset;
 		d.queue_offset = head.queue_offset;
 		seen = 1;

@@ -407,9 +407,9 @@ int64_t lt_take_end(struct lt_inlet *in);
  * -------------------------------------------------------------------------- */
 
 /* Bytes of the strings that lt_delivery_fill appends. */
-size_t lt_delivery_text_bytes(const struct lt_record_view *v);
+size_t lt_delivery_text_bytes(const struct lt_record_texts *t);
 /* Fill from a parsed record; keys and tag are copied to text. */
 void lt_delivery_fill(struct leat_delivery *d, const struct lt_record_view *v,
-    const char *topic, char *text);
+    const struct lt_record_texts *t, const char *topic, char *text);
 
 #endif

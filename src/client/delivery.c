@@ -9,66 +9,54 @@
 
 #include "base/bytes.h"
 
-static size_t
-text_of(const struct lt_record_view *v, const char *name, const char **out)
-{
-	size_t bytes = 0;
-
-	if (lt_record_property(v, name, strlen(name), out, &bytes) != LEAT_OK)
-		return 0;
-	return bytes;
-}
-
-size_t
-lt_delivery_text_bytes(const struct lt_record_view *v)
-{
-	const char *p;
-
-	return text_of(v, "KEYS", &p) + text_of(v, "TAGS", &p) + 2;
-}
-
 /* UNIQ_KEY; of a record without one, RocketMQ's offset id: host and position.
  */
 static void
-fill_id(struct leat_delivery *d, const struct lt_record_view *v)
+fill_id(struct leat_delivery *d, const struct lt_record_view *v,
+    const struct lt_record_texts *t)
 {
-	const char *id;
-	size_t n = text_of(v, "UNIQ_KEY", &id);
 	size_t store_host = (v->sys_flag & 0x10) != 0 ? 76 : 64;
 	const uint8_t *host = v->base + store_host;
 
-	if (n > 0 && n <= LEAT_ID_CHARS) {
-		memcpy(d->id, id, n);
-		d->id[n] = '\0';
-		return;
+	if (LT_LIKELY(t->id_bytes == LEAT_ID_CHARS)) {
+		memcpy(d->id, t->id, LEAT_ID_CHARS);
+	} else if (t->id_bytes > 0 && t->id_bytes < LEAT_ID_CHARS) {
+		memcpy(d->id, t->id, t->id_bytes);
+		d->id[t->id_bytes] = '\0';
+	} else {
+		lt_bytes_hex64(d->id, lt_bytes_get64(host));
+		lt_bytes_hex64(d->id + 16, (uint64_t)v->log_offset);
 	}
-	lt_bytes_hex64(d->id, lt_bytes_get64(host));
-	lt_bytes_hex64(d->id + 16, (uint64_t)v->log_offset);
 	d->id[LEAT_ID_CHARS] = '\0';
+}
+
+static inline char *
+put_text(char *at, const char *text, size_t bytes)
+{
+	if (bytes != 0)
+		memcpy(at, text, bytes);
+	at[bytes] = '\0';
+	return at + bytes + 1;
+}
+
+size_t
+lt_delivery_text_bytes(const struct lt_record_texts *t)
+{
+	return t->keys_bytes + t->tag_bytes + 2;
 }
 
 void
 lt_delivery_fill(struct leat_delivery *d, const struct lt_record_view *v,
-    const char *topic, char *text)
+    const struct lt_record_texts *t, const char *topic, char *text)
 {
-	const char *p;
-	size_t n;
-
 	d->topic = topic;
 	d->body = v->body;
 	d->body_bytes = v->body_bytes;
-	n = text_of(v, "KEYS", &p);
-	if (n != 0)
-		memcpy(text, p, n);
-	text[n] = '\0';
 	d->keys = text;
-	text += n + 1;
-	n = text_of(v, "TAGS", &p);
-	if (n != 0)
-		memcpy(text, p, n);
-	text[n] = '\0';
+	text = put_text(text, t->keys, t->keys_bytes);
 	d->tag = text;
-	fill_id(d, v);
+	put_text(text, t->tag, t->tag_bytes);
+	fill_id(d, v, t);
 	d->queue = v->queue;
 	d->queue_offset = v->queue_offset;
 	d->log_offset = v->log_offset;

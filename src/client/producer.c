@@ -255,7 +255,7 @@ draft(struct leat *leat, const struct leat_message *m, size_t max_body,
 	s->topic_bytes = d->topic->name_bytes;
 	s->flag = m->flag;
 	s->born_ms =
-	    m->born_time_ms != 0 ? m->born_time_ms : lt_clock_wall_ms();
+	    m->born_time_ms != 0 ? m->born_time_ms : lt_clock_coarse_ms();
 	s->keys = m->keys;
 	s->keys_bytes = length_of(m->keys);
 	s->tag = m->tag;

@@ -156,18 +156,15 @@ wants_code(const struct leat_consumer *c, int64_t code)
 }
 
 static int
-wants_tag(const struct leat_consumer *c, const struct lt_record_view *v)
+wants_tag(const struct leat_consumer *c, const struct lt_record_texts *t)
 {
-	const char *tag;
-	size_t bytes, i;
+	size_t i;
 
 	if (c->tag_count == 0)
 		return 1;
-	if (lt_record_property(v, "TAGS", 4, &tag, &bytes) != LEAT_OK)
-		return 0;
-	for (i = 0; i < c->tag_count; i++)
-		if (c->tags[i].bytes == bytes &&
-		    memcmp(c->tags[i].text, tag, bytes) == 0)
+	for (i = 0; t->tag != NULL && i < c->tag_count; i++)
+		if (c->tags[i].bytes == t->tag_bytes &&
+		    memcmp(c->tags[i].text, t->tag, t->tag_bytes) == 0)
 			return 1;
 	return 0;
 }
@@ -178,6 +175,7 @@ copy_out(struct leat_consumer *c, struct lt_inlet *in, const struct found *f,
     uint8_t *dst, size_t limit, struct leat_delivery *out)
 {
 	uint32_t bytes = f->head.bytes;
+	struct lt_record_texts t;
 	struct lt_record_view v;
 	size_t text, at = lt_bytes_align(bytes, 8);
 
@@ -186,14 +184,19 @@ copy_out(struct leat_consumer *c, struct lt_inlet *in, const struct found *f,
 	else if (lt_ring_copy(f->ring, &f->head, dst) != LEAT_OK)
 		return OVERRUN;
 	if (LT_UNLIKELY(lt_record_parse(dst, bytes, &v) != LEAT_OK ||
-			v.bytes != bytes || !wants_tag(c, &v))) {
+			v.bytes != bytes)) {
 		finish_claim(c, in, f->head.queue_offset);
 		return PASSED;
 	}
-	text = lt_delivery_text_bytes(&v);
+	lt_record_texts(&v, &t);
+	if (LT_UNLIKELY(!wants_tag(c, &t))) {
+		finish_claim(c, in, f->head.queue_offset);
+		return PASSED;
+	}
+	text = lt_delivery_text_bytes(&t);
 	if (LT_UNLIKELY(at + text > limit))
 		return HELD;
-	lt_delivery_fill(out, &v, c->topic, (char *)dst + at);
+	lt_delivery_fill(out, &v, &t, c->topic, (char *)dst + at);
 	out->queue = in->queue;
 	out->queue_offset = f->head.queue_offset;
 	out->log_offset = f->head.log_offset;

@@ -481,6 +481,42 @@ lt_record_property(const struct lt_record_view *view, const char *name,
 	return LEAT_E_NOTFOUND;
 }
 
+void
+lt_record_texts(const struct lt_record_view *view, struct lt_record_texts *out)
+{
+	struct lt_record_view rest = *view;
+	struct lt_record_property it;
+	size_t cursor = 0;
+
+	memset(out, 0, sizeof(*out));
+	/* Leat's own records begin with the id and end with the checksum. */
+	if (LT_LIKELY(view->props_bytes >=
+			  LT_RECORD_UNIQ_BYTES + LT_RECORD_CRC_BYTES &&
+		      memcmp(view->props, UNIQ_HEAD, HEAD_BYTES) == 0 &&
+		      view->props[LT_RECORD_UNIQ_BYTES - 1] == 2 &&
+		      crc_of(view) != NULL)) {
+		out->id = view->props + HEAD_BYTES;
+		out->id_bytes = UNIQ_HEX;
+		cursor = LT_RECORD_UNIQ_BYTES;
+		rest.props_bytes -= LT_RECORD_CRC_BYTES;
+	}
+	while (lt_record_property_next(&rest, &cursor, &it) == LEAT_OK) {
+		if (it.name_bytes == 4 && out->keys == NULL &&
+		    memcmp(it.name, "KEYS", 4) == 0) {
+			out->keys = it.value;
+			out->keys_bytes = it.value_bytes;
+		} else if (it.name_bytes == 4 && out->tag == NULL &&
+			   memcmp(it.name, "TAGS", 4) == 0) {
+			out->tag = it.value;
+			out->tag_bytes = it.value_bytes;
+		} else if (it.name_bytes == 8 && out->id == NULL &&
+			   memcmp(it.name, UNIQ_HEAD, 8) == 0) {
+			out->id = it.value;
+			out->id_bytes = it.value_bytes;
+		}
+	}
+}
+
 /* RocketMQ's schedule topic keeps the due time where others keep the tag. */
 static int
 due_of(const struct lt_record_view *view, int64_t *due_out)

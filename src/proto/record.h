@@ -129,6 +129,14 @@ void lt_record_seal(void *p, const struct lt_record_view *view,
 /* Property by name: LEAT_OK or LEAT_E_NOTFOUND. Lent. */
 int lt_record_property(const struct lt_record_view *view, const char *name,
     size_t name_bytes, const char **value, size_t *value_bytes) LT_MUST_CHECK;
+/* What a delivery shows, found in one pass; absent: 0 bytes. The first of
+ * several of one name counts, as in lt_record_property. */
+struct lt_record_texts {
+	const char *id, *keys, *tag; /* UNIQ_KEY, KEYS, TAGS; into the record */
+	size_t id_bytes, keys_bytes, tag_bytes;
+};
+void lt_record_texts(
+    const struct lt_record_view *view, struct lt_record_texts *out);
 /* Next property; *cursor starts at 0. LEAT_E_END after the last. Pairs that
  * are not well formed are skipped. */
 int lt_record_property_next(const struct lt_record_view *view, size_t *cursor,

@@ -16,11 +16,12 @@
 #include "base/bytes.h"
 #include "leat/status.h"
 
-/* Intent moves in steps, so that the line is not dirtied for every record. */
-#define INTENT_STEP 16384u
+/* Intent and tail move in steps of at least so much: their lines are not
+ * dirtied for every record, and what is overwritten is never read. */
+#define STEP_MIN 16384u
 
 static inline uint64_t
-step_of(uint32_t payload_bytes)
+span_of(uint32_t payload_bytes)
 {
 	return lt_bytes_align(
 	    sizeof(struct lt_ring_head) + (uint64_t)payload_bytes,
@@ -32,13 +33,16 @@ lt_ring_writer_init(struct lt_ring_writer *w, const struct lt_segment *seg,
     int64_t first_offset)
 {
 	LT_ASSERT((seg->head.data_bytes & (seg->head.data_bytes - 1)) == 0);
-	LT_ASSERT(seg->head.data_bytes >= 2 * INTENT_STEP);
+	LT_ASSERT(seg->head.data_bytes >= 2 * STEP_MIN);
 	w->shared = seg->base;
 	w->data = (uint8_t *)seg->base + LT_SEGMENT_DATA_AT;
 	w->size = seg->head.data_bytes;
 	w->pos = 0;
 	w->intent = 0;
-	w->tail = 0;
+	w->step = w->size / LT_RING_STEPS;
+	if (w->step < STEP_MIN)
+		w->step = STEP_MIN;
+	w->marked = 0;
 	w->committed = 0;
 	w->next_offset = first_offset;
 	atomic_store_explicit(
@@ -47,51 +51,43 @@ lt_ring_writer_init(struct lt_ring_writer *w, const struct lt_segment *seg,
 	    &w->shared->next_offset, first_offset, memory_order_release);
 }
 
-/*
- * Records that the bytes up to `end` will overwrite leave the ring: step the
- * tail over them. Only the writer's own memory is read.
- */
+/* Records that the bytes up to `end` will overwrite leave the ring: the tail is
+ * the first record that starts in a step that stays whole. */
 static void
 retire(struct lt_ring_writer *w, uint64_t end)
 {
-	struct lt_ring_head head;
-	int64_t offset = -1;
+	uint64_t first = (end - w->size + w->step - 1) / w->step;
+	struct lt_ring_mark tail = {w->pos, w->next_offset};
 
-	while (w->tail < w->pos && end > w->tail + w->size) {
-		memcpy(
-		    &head, w->data + (w->tail & (w->size - 1)), sizeof(head));
-		w->tail += step_of(head.bytes);
-	}
-	/* The oldest that stays, over a PAD if need be. */
-	while (w->tail < w->pos) {
-		memcpy(
-		    &head, w->data + (w->tail & (w->size - 1)), sizeof(head));
-		if (head.kind != LT_RING_PAD) {
-			offset = head.queue_offset;
-			break;
-		}
-		w->tail += step_of(head.bytes);
-	}
-	if (offset < 0)
-		offset = w->next_offset;
+	if (first < w->marked)
+		tail = w->marks[first % (w->size / w->step)];
 	atomic_store_explicit(
-	    &w->shared->tail_offset, offset, memory_order_relaxed);
-	atomic_store_explicit(&w->shared->tail, w->tail, memory_order_release);
+	    &w->shared->tail_offset, tail.offset, memory_order_relaxed);
+	atomic_store_explicit(&w->shared->tail, tail.pos, memory_order_release);
 }
 
 /* Announce that bytes up to `end` are about to be overwritten. */
-static void
+static inline void
 intend(struct lt_ring_writer *w, uint64_t end)
 {
-	if (end <= w->intent)
+	if (LT_LIKELY(end <= w->intent))
 		return;
-	w->intent = end + INTENT_STEP;
+	w->intent = end + w->step;
 	if (w->intent > w->size)
 		retire(w, w->intent);
 	atomic_store_explicit(
 	    &w->shared->intent, w->intent, memory_order_relaxed);
 	/* release fence: pairs with the acquire fence in lt_ring_copy */
 	atomic_thread_fence(memory_order_release);
+}
+
+/* A record starts at pos: it is the first of all steps up to there. */
+static inline void
+mark(struct lt_ring_writer *w, int64_t queue_offset)
+{
+	for (; LT_UNLIKELY(w->marked * w->step <= w->pos); w->marked++)
+		w->marks[w->marked % (w->size / w->step)] =
+		    (struct lt_ring_mark){w->pos, queue_offset};
 }
 
 void
@@ -106,7 +102,7 @@ lt_ring_put(struct lt_ring_writer *w, int64_t queue_offset, int64_t log_offset,
 		kind = LT_RING_BIG;
 		bytes = 0;
 	}
-	need = step_of(bytes);
+	need = span_of(bytes);
 	at = w->pos & (w->size - 1);
 	rest = w->size - at;
 	if (rest < need) {
@@ -118,6 +114,7 @@ lt_ring_put(struct lt_ring_writer *w, int64_t queue_offset, int64_t log_offset,
 		at = 0;
 	}
 	intend(w, w->pos + need);
+	mark(w, queue_offset);
 	head.kind = kind;
 	head.bytes = bytes;
 	head.queue_offset = queue_offset;
@@ -174,7 +171,7 @@ lapped(const struct lt_ring_reader *r)
 int
 lt_ring_peek(struct lt_ring_reader *r, struct lt_ring_head *head)
 {
-	uint64_t at, rest, step;
+	uint64_t at, rest, span;
 
 	for (;;) {
 		if (r->pos >= r->commit) {
@@ -189,14 +186,14 @@ lt_ring_peek(struct lt_ring_reader *r, struct lt_ring_head *head)
 		memcpy(head, r->data + at, sizeof(*head));
 		if (lapped(r))
 			return LEAT_E_LAPPED;
-		step = step_of(head->bytes);
-		if (step > rest || step > r->commit - r->pos)
+		span = span_of(head->bytes);
+		if (span > rest || span > r->commit - r->pos)
 			return LEAT_E_CORRUPT;
 		if (head->kind == LT_RING_RECORD || head->kind == LT_RING_BIG)
 			return LEAT_OK;
 		if (head->kind != LT_RING_PAD)
 			return LEAT_E_CORRUPT;
-		r->pos += step;
+		r->pos += span;
 	}
 }
 
@@ -213,7 +210,7 @@ lt_ring_copy(
 void
 lt_ring_skip(struct lt_ring_reader *r, const struct lt_ring_head *head)
 {
-	r->pos += step_of(head->bytes);
+	r->pos += span_of(head->bytes);
 }
 
 int64_t

@@ -53,15 +53,25 @@ struct lt_ring_shared {
 };
 _Static_assert(offsetof(struct lt_ring_shared, intent) == 128, "ring intent");
 
+/* First record that starts in a step of the ring, or behind it. */
+struct lt_ring_mark {
+	uint64_t pos;
+	int64_t offset;
+};
+
+#define LT_RING_STEPS 64 /* most into which a ring is divided */
+
 struct lt_ring_writer {
 	struct lt_ring_shared *shared;
 	uint8_t *data;
 	uint64_t size;
 	uint64_t pos; /* private: written up to here */
 	uint64_t intent; /* private copy */
-	uint64_t tail;
+	uint64_t step; /* intent and tail move by so much */
+	uint64_t marked; /* steps since the beginning that have a mark */
 	uint64_t committed;
 	int64_t next_offset;
+	struct lt_ring_mark marks[LT_RING_STEPS]; /* of the last size / step */
 };
 /* first_offset: queue offset of the first record that will be put. */
 void lt_ring_writer_init(struct lt_ring_writer *w, const struct lt_segment *seg,

@@ -7,8 +7,8 @@
  * overwritten with zeroes at once, so that it cannot come back as a record.
  *
  * Segments that were rolled away from but not yet made durable wait, open, in
- * unsynced[]; there are never more than UNSYNCED_MAX, so a successor needs to
- * sync only that many (lt_commitlog_set_end).
+ * unsynced[]; there are never more than LT_COMMITLOG_UNSYNCED, so a successor
+ * needs to sync only that many (lt_commitlog_set_end).
  *
  * One thread calls this file; the helper thread is filler.c's. Once a write or
  * a sync has failed for another reason than lack of space nothing is written
@@ -35,7 +35,6 @@
 #include "proto/record.h"
 
 #define DIRECTORY "commitlog"
-#define UNSYNCED_MAX 4
 
 struct segment {
 	uint64_t base;
@@ -54,7 +53,7 @@ struct lt_commitlog {
 	size_t capacity;
 	struct lt_extent *cur; /* NULL until the end is known */
 	struct lt_extent *next; /* taken for a roll that did not happen yet */
-	struct lt_extent *unsynced[UNSYNCED_MAX];
+	struct lt_extent *unsynced[LT_COMMITLOG_UNSYNCED];
 	size_t unsynced_count;
 	uint64_t end;
 	uint64_t synced;
@@ -287,9 +286,8 @@ forget_unsynced(struct lt_commitlog *log, size_t i)
 	    (log->unsynced_count - i) * sizeof log->unsynced[0]);
 }
 
-/* Make names durable, then the oldest rolled segments until `left` remain. */
 static int
-sync_old(struct lt_commitlog *log, size_t left)
+sync_names(struct lt_commitlog *log)
 {
 	if (log->fresh && lt_sys.fsync(log->store_dir) != 0)
 		return fail(log, "fsync");
@@ -297,6 +295,17 @@ sync_old(struct lt_commitlog *log, size_t left)
 	if (log->dir_dirty && lt_sys.fsync(log->dir) != 0)
 		return fail(log, "fsync");
 	log->dir_dirty = 0;
+	return LEAT_OK;
+}
+
+/* Make names durable, then the oldest rolled segments until `left` remain. */
+static int
+sync_old(struct lt_commitlog *log, size_t left)
+{
+	int rc = sync_names(log);
+
+	if (rc != LEAT_OK)
+		return rc;
 	while (log->unsynced_count > left) {
 		if (lt_sys.fdatasync(log->unsynced[0]->fd) != 0)
 			return fail(log, "fdatasync");
@@ -321,7 +330,63 @@ lt_commitlog_sync(struct lt_commitlog *log)
 	if (lt_commitlog_failed(log))
 		return LEAT_E_IO;
 	log->synced = log->end;
-	lt_filler_synced(log->filler);
+	lt_filler_synced(log->filler, 0);
+	return LEAT_OK;
+}
+
+int
+lt_commitlog_sync_begin(struct lt_commitlog *log, struct lt_commitlog_sync *out)
+{
+	LT_ASSERT(log->cur != NULL);
+	if (lt_commitlog_failed(log))
+		return LEAT_E_IO;
+	int rc = sync_names(log);
+	if (rc != LEAT_OK)
+		return rc;
+	out->end = log->end;
+	out->count = 0;
+	if (log->synced == log->end)
+		return LEAT_OK;
+	for (size_t i = 0; i < log->unsynced_count; i++)
+		out->extents[out->count++] = lt_extent_ref(log->unsynced[i]);
+	if (log->end > log->cur->base)
+		out->extents[out->count++] = lt_extent_ref(log->cur);
+	return LEAT_OK;
+}
+
+int
+lt_commitlog_sync_run(const struct lt_commitlog_sync *sync)
+{
+	/* Through descriptors that are not the writer's: what fails here is
+	 * reported to its own fdatasync, too. */
+	for (size_t i = 0; i < sync->count; i++)
+		if (lt_extent_fill_sync(sync->extents[i]) != LEAT_OK)
+			return LEAT_E_IO;
+	return LEAT_OK;
+}
+
+int
+lt_commitlog_sync_end(
+    struct lt_commitlog *log, struct lt_commitlog_sync *sync, int status)
+{
+	for (size_t i = 0; i < sync->count; i++) {
+		/* Rolled before the sync began: nothing was added since. */
+		for (size_t k = 0; status == LEAT_OK && k < log->unsynced_count;
+		     k++)
+			if (log->unsynced[k] == sync->extents[i] &&
+			    sync->extents[i]->base + log->bytes <= sync->end) {
+				forget_unsynced(log, k);
+				break;
+			}
+		lt_extent_unref(sync->extents[i]);
+	}
+	sync->count = 0;
+	if (status != LEAT_OK)
+		return fail(log, "fdatasync");
+	if (sync->end > log->synced) {
+		log->synced = sync->end;
+		lt_filler_synced(log->filler, log->end - sync->end);
+	}
 	return LEAT_OK;
 }
 
@@ -332,8 +397,9 @@ static int
 sync_tail(struct lt_commitlog *log)
 {
 	char name[LT_EXTENT_NAME];
-	size_t first =
-	    log->count > UNSYNCED_MAX + 1 ? log->count - UNSYNCED_MAX - 1 : 0;
+	size_t first = log->count > LT_COMMITLOG_UNSYNCED + 1
+			   ? log->count - LT_COMMITLOG_UNSYNCED - 1
+			   : 0;
 
 	for (size_t i = first; i < log->count; i++) {
 		lt_extent_name(name, log->segments[i].base);
@@ -526,8 +592,8 @@ lt_commitlog_roll(struct lt_commitlog *log)
 
 	if (lt_commitlog_failed(log))
 		return LEAT_E_IO;
-	if (log->unsynced_count == UNSYNCED_MAX)
-		rc = sync_old(log, UNSYNCED_MAX - 1);
+	if (log->unsynced_count == LT_COMMITLOG_UNSYNCED)
+		rc = sync_old(log, LT_COMMITLOG_UNSYNCED - 1);
 	if (rc == LEAT_OK)
 		rc = lt_mem_grow((void **)&log->segments, &log->capacity,
 		    log->count, sizeof *log->segments);

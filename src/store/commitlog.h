@@ -50,6 +50,21 @@ int lt_commitlog_append(
 int lt_commitlog_roll(struct lt_commitlog *log) LT_MUST_CHECK;
 /* fdatasync everything appended. On LEAT_OK lt_commitlog_synced() == end. */
 int lt_commitlog_sync(struct lt_commitlog *log) LT_MUST_CHECK;
+/* The same in three steps, so that another thread may wait for the disk: what
+ * is appended now; make it durable (any thread, once); tell the log. Meanwhile
+ * appending, rolling and lt_commitlog_sync go on. end frees in every case. */
+#define LT_COMMITLOG_UNSYNCED 4 /* rolled segments that may wait for a sync */
+struct lt_extent;
+struct lt_commitlog_sync {
+	uint64_t end;
+	size_t count;
+	struct lt_extent *extents[LT_COMMITLOG_UNSYNCED + 1];
+};
+int lt_commitlog_sync_begin(
+    struct lt_commitlog *log, struct lt_commitlog_sync *out) LT_MUST_CHECK;
+int lt_commitlog_sync_run(const struct lt_commitlog_sync *sync) LT_MUST_CHECK;
+int lt_commitlog_sync_end(struct lt_commitlog *log,
+    struct lt_commitlog_sync *sync, int status) LT_MUST_CHECK;
 /* 1 after a failed write or sync: stop the process without another ack. */
 int lt_commitlog_failed(const struct lt_commitlog *log);
 

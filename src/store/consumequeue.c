@@ -10,10 +10,10 @@
  *
  * Files are opened for a write through a few hundred descriptors, least
  * recently used first out. A file is made sparse and whole (RocketMQ maps it).
- * Which files were written since the last sync is known for up to SYNC_FILES of
- * them; they are then in the slots for certain. With more, one syncfs does it:
- * it reports failed writes of closed files too, as its descriptor is the set's
- * own.
+ * Which files were written since the last sync is known for up to
+ * LT_CQ_SYNC_FILES of them; they are then in the slots for certain. With more,
+ * one syncfs does it: it reports failed writes of closed files too, as its
+ * descriptor is the set's own.
  *
  * One thread.
  */
@@ -43,7 +43,6 @@
 #define BUF_TOTAL (32u << 20) /* bytes of all buffers; then they stay small */
 #define PENDING_MAX (1u << 20) /* entries of a queue while the disk is full */
 #define GAP_MAX LT_CQ_FILE_ENTRIES
-#define SYNC_FILES 16
 
 _Static_assert(sizeof(struct lt_cq) <= 96, "an idle queue is small");
 
@@ -58,7 +57,7 @@ lt_cq_set_open(int store_dir, struct lt_cq_set **out)
 		return LEAT_E_NOMEM;
 	set->dir = -1;
 	/* A predecessor may have left anything unsynced: first a syncfs. */
-	set->touched = SYNC_FILES + 1;
+	set->touched = LT_CQ_SYNC_FILES + 1;
 	set->bucket_count = 64;
 	set->buckets = lt_mem_array(set->bucket_count, sizeof *set->buckets);
 	int rc = set->buckets == NULL ? LEAT_E_NOMEM
@@ -537,87 +536,53 @@ lt_cq_flush(struct lt_cq_set *set, struct lt_cq *cq)
 	return flush(set, cq);
 }
 
-int
-lt_cq_flush_all(struct lt_cq_set *set)
+void
+lt_cq_flush_begin(struct lt_cq_set *set)
 {
-	struct lt_cq **link = &set->dirty;
+	struct lt_cq **end = &set->flushing;
+
+	while (*end != NULL)
+		end = &(*end)->dirty_next;
+	*end = set->dirty;
+	set->dirty = NULL;
+}
+
+/* A queue that is busy keeps its buffer and stays dirty. */
+static void
+rest(struct lt_cq_set *set, struct lt_cq *cq, size_t count)
+{
+	if (count > 0 && cq->buf_entries > BUF_FIRST &&
+	    cq->buf_entries <= BUF_MAX && set->buf_bytes < BUF_TOTAL / 4) {
+		cq->dirty_next = set->dirty;
+		set->dirty = cq;
+		return;
+	}
+	free_buffer(set, cq);
+	cq->is_dirty = 0;
+	cq->dirty_next = NULL;
+}
+
+int
+lt_cq_flush_some(struct lt_cq_set *set, size_t max)
+{
 	struct lt_cq *cq;
 
-	while ((cq = *link) != NULL) {
+	for (; (cq = set->flushing) != NULL && max > 0; max--) {
 		size_t count = buffered(cq);
 		int rc = flush(set, cq);
 		if (rc != LEAT_OK)
 			return rc;
-		if (count > 0 && cq->buf_entries > BUF_FIRST &&
-		    cq->buf_entries <= BUF_MAX &&
-		    set->buf_bytes < BUF_TOTAL / 4) {
-			link = &cq->dirty_next; /* busy: keeps its buffer */
-			continue;
-		}
-		free_buffer(set, cq);
-		cq->is_dirty = 0;
-		*link = cq->dirty_next;
-		cq->dirty_next = NULL;
+		set->flushing = cq->dirty_next;
+		rest(set, cq, count);
 	}
-	return LEAT_OK;
-}
-
-/* fsync the directory at a path below consumequeue/. */
-static int
-sync_dir(struct lt_cq_set *set, const struct lt_cq *cq, const char *path)
-{
-	int fd = lt_sys.openat(
-	    set->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return lt_cqset_error("open", cq, errno);
-	int rc =
-	    lt_sys.fsync(fd) == 0 ? LEAT_OK : lt_cqset_error("fsync", cq, EIO);
-	lt_sys.close(fd);
-	return rc;
-}
-
-static int
-sync_slot(struct lt_cq_set *set, struct lt_cqset_slot *s)
-{
-	char path[LT_CQSET_PATH];
-
-	if (lt_sys.fdatasync(s->fd) != 0)
-		return lt_cqset_error("fdatasync", s->cq, EIO);
-	if (s->created) {
-		snprintf(path, sizeof path, "%s/%u", s->cq->topic->name,
-		    s->cq->queue);
-		int rc = sync_dir(set, s->cq, path);
-		if (rc == LEAT_OK)
-			rc = sync_dir(set, s->cq, s->cq->topic->name);
-		if (rc == LEAT_OK)
-			rc = sync_dir(set, s->cq, ".");
-		if (rc != LEAT_OK)
-			return rc;
-	}
-	return LEAT_OK;
+	return set->flushing == NULL ? LEAT_OK : LEAT_E_AGAIN;
 }
 
 int
-lt_cq_sync_all(struct lt_cq_set *set)
+lt_cq_flush_all(struct lt_cq_set *set)
 {
-	int all = set->touched > SYNC_FILES;
-
-	if (all && lt_sys.syncfs(set->dir) != 0) {
-		lt_log_error("queue.file", "call=syncfs errno=%d", errno);
-		return LEAT_E_IO;
-	}
-	for (size_t i = 0; i < LT_CQSET_SLOTS && set->touched > 0; i++) {
-		struct lt_cqset_slot *s = &set->slots[i];
-		if (s->cq == NULL || !s->touched)
-			continue;
-		int rc = all ? LEAT_OK : sync_slot(set, s);
-		if (rc != LEAT_OK)
-			return rc;
-		s->touched = s->created = 0;
-	}
-	set->touched = 0;
-	return LEAT_OK;
+	lt_cq_flush_begin(set);
+	return lt_cq_flush_some(set, SIZE_MAX);
 }
 
 /* --- for cqtrim.c ------------------------------------------------------ */
@@ -632,6 +597,16 @@ lt_cqset_close_file(
 			close_slot(&set->slots[i]);
 }
 
+static void
+leave_list(struct lt_cq **link, const struct lt_cq_topic *t)
+{
+	while (*link != NULL)
+		if ((*link)->topic == t)
+			*link = (*link)->dirty_next;
+		else
+			link = &(*link)->dirty_next;
+}
+
 void
 lt_cqset_forget(struct lt_cq_set *set, const char *topic)
 {
@@ -641,12 +616,8 @@ lt_cqset_forget(struct lt_cq_set *set, const char *topic)
 
 	if (t == NULL)
 		return;
-	struct lt_cq **link = &set->dirty;
-	while (*link != NULL)
-		if ((*link)->topic == t)
-			*link = (*link)->dirty_next;
-		else
-			link = &(*link)->dirty_next;
+	leave_list(&set->dirty, t);
+	leave_list(&set->flushing, t);
 	for (uint32_t i = 0; i < t->capacity; i++) {
 		if (t->queues[i] == NULL)
 			continue;

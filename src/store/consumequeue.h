@@ -69,6 +69,25 @@ int lt_cq_flush_all(struct lt_cq_set *set) LT_MUST_CHECK;
 /* Make every entry written since the last call durable (fdatasync of each
  * file touched, or one syncfs when they are many). */
 int lt_cq_sync_all(struct lt_cq_set *set) LT_MUST_CHECK;
+/* The same two in steps, for a checkpoint that nobody waits for. flush_begin:
+ * what is buffered now is to be flushed; flush_some: up to max queues of that,
+ * LEAT_E_AGAIN while there are more. sync_begin: what was written since the
+ * last sync; sync_run: make it durable, in any thread. */
+#define LT_CQ_SYNC_FILES 16
+#define LT_CQ_PATH 320
+struct lt_cq_sync {
+	int dir; /* lent by the set */
+	int all; /* more than fit: syncfs */
+	size_t count;
+	struct {
+		char path[LT_CQ_PATH]; /* TOPIC/QUEUE/FILE */
+		int created; /* its name may not be durable */
+	} files[LT_CQ_SYNC_FILES];
+};
+void lt_cq_flush_begin(struct lt_cq_set *set);
+int lt_cq_flush_some(struct lt_cq_set *set, size_t max) LT_MUST_CHECK;
+void lt_cq_sync_begin(struct lt_cq_set *set, struct lt_cq_sync *out);
+int lt_cq_sync_run(const struct lt_cq_sync *sync) LT_MUST_CHECK;
 /* Each queue; stops at and returns the first non-zero. */
 int lt_cq_each(struct lt_cq_set *set, int (*each)(struct lt_cq *cq, void *user),
     void *user) LT_MUST_CHECK;

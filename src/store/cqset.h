@@ -12,7 +12,7 @@
 
 #define LT_CQSET_FILE_BYTES ((uint64_t)LT_CQ_FILE_ENTRIES * LT_CQ_ENTRY_BYTES)
 #define LT_CQSET_SLOTS 256
-#define LT_CQSET_PATH 320
+#define LT_CQSET_PATH LT_CQ_PATH
 
 struct lt_cq_topic {
 	struct lt_cq_topic *chain; /* of its bucket */
@@ -39,7 +39,8 @@ struct lt_cq_set {
 	size_t bucket_count;
 	size_t topic_count;
 	size_t queue_count;
-	struct lt_cq *dirty;
+	struct lt_cq *dirty; /* with entries in memory only, or were lately */
+	struct lt_cq *flushing; /* taken from dirty by a flush under way */
 	size_t touched; /* files, each counted once while its slot lives */
 	size_t buf_bytes;
 	uint64_t clock;

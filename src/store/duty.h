@@ -10,7 +10,8 @@
  *   feed.c      queues that somebody listens to: ring and watchers
  *   batch.c     sweep the lanes: copy, admit, seal
  *   publish.c   append, index, fill rings, complete, wake, sync
- *   upkeep.c    timers: checkpoint, retention, space
+ *   checkpoint.c  sync and checkpoint in the background (syncer.h)
+ *   upkeep.c    timers: retention, space, leftovers
  *   store_main.c  start, duty cycle, stop
  */
 #ifndef LT_STORE_DUTY_H
@@ -29,6 +30,7 @@
 #include "store/commitlog.h"
 #include "store/consumequeue.h"
 #include "store/recover.h"
+#include "store/syncer.h"
 
 #define LT_DUTY_EXIT_IO 3 /* the log failed: recovery decides */
 #define LT_DUTY_EXIT_PROTOCOL 4 /* a sibling speaks another version */
@@ -85,6 +87,7 @@ struct lt_session {
 	uint64_t taken; /* last sequence taken from the lane */
 	uint64_t logged; /* as the page shows */
 	uint64_t synced; /* as the page shows */
+	uint64_t syncing; /* ... when the sync under way is done */
 	uint64_t in_log; /* last sequence the log has */
 	uint64_t seen_logged; /* at the last look whether to wake */
 	uint64_t seen_synced;
@@ -180,6 +183,12 @@ struct lt_peer {
 	uint32_t events; /* that epoll watches */
 };
 
+enum lt_checkpoint_phase {
+	LT_CHECKPOINT_NONE,
+	LT_CHECKPOINT_FLUSH, /* queue buffers, a few each turn */
+	LT_CHECKPOINT_SYNC /* the job has it */
+};
+
 struct lt_duty {
 	struct lt_options options;
 	uint64_t generation;
@@ -226,14 +235,21 @@ struct lt_duty {
 	uint32_t default_level;
 	int64_t store_ms; /* never goes back */
 	uint64_t now_ms; /* monotonic, of this turn */
+	uint64_t polled_ms; /* of the last look at the descriptors */
 	uint64_t spin_ns; /* 0: sleep at once; UINT64_MAX: never */
 	int is_open; /* S_OPEN came: drain */
 	int is_stopping;
 	int is_full; /* publishing is refused for lack of space */
 	int disk_above; /* retention says the disk is too full */
 
-	uint64_t dirty_since_ms; /* 0: nothing unsynced */
-	uint64_t checkpoint_ms; /* of the last one */
+	struct lt_syncer *syncer; /* NULL: jobs are done at once */
+	int syncer_event; /* it rings */
+	struct lt_syncer_job job;
+	int is_syncing; /* the job is under way */
+	uint64_t dirty_since_ms; /* 0: nothing unsynced that no job syncs */
+	enum lt_checkpoint_phase checkpoint_phase;
+	uint64_t checkpoint_at; /* log offset of the one under way */
+	uint64_t checkpoint_ms; /* the last one began */
 	uint64_t checkpoint_end; /* log offset of the last one */
 	int checkpoint_now;
 	uint64_t retain_at_ms;
@@ -344,9 +360,19 @@ int lt_batch_roll(struct lt_duty *d) LT_MUST_CHECK;
 int lt_publish_run(struct lt_duty *d) LT_MUST_CHECK;
 /* Make everything durable and say so. LEAT_OK or fatal. */
 int lt_publish_sync(struct lt_duty *d) LT_MUST_CHECK;
+/* The log is durable up to end: what sessions had there (syncing). */
+void lt_publish_durable(struct lt_duty *d, uint64_t end);
 void lt_publish_wake(struct lt_session *s);
 /* Publishing is refused from now on (1) or goes on (0). */
 void lt_publish_full(struct lt_duty *d, int is_full);
+
+/* --- checkpoint.c --- */
+/* A step of whatever is due or under way. LEAT_OK or fatal. */
+int lt_checkpoint_run(struct lt_duty *d) LT_MUST_CHECK;
+/* At the end: stop the thread, checkpoint here and now. */
+int lt_checkpoint_last(struct lt_duty *d) LT_MUST_CHECK;
+/* Monotonic time of the next step; UINT64_MAX: none, or the thread rings. */
+uint64_t lt_checkpoint_due_ms(const struct lt_duty *d);
 
 /* --- upkeep.c --- */
 int lt_upkeep_init(struct lt_duty *d) LT_MUST_CHECK;
@@ -354,7 +380,6 @@ int lt_upkeep_init(struct lt_duty *d) LT_MUST_CHECK;
 int lt_upkeep_run(struct lt_duty *d) LT_MUST_CHECK;
 /* Milliseconds until something is due, at most the cap. */
 int lt_upkeep_wait_ms(const struct lt_duty *d);
-int lt_upkeep_checkpoint(struct lt_duty *d) LT_MUST_CHECK;
 void lt_upkeep_disk(struct lt_duty *d);
 
 /* --- peer.c --- */

@@ -359,9 +359,9 @@ lt_filler_moved(struct lt_filler *f, uint64_t written)
 }
 
 void
-lt_filler_synced(struct lt_filler *f)
+lt_filler_synced(struct lt_filler *f, uint64_t left)
 {
-	atomic_store_explicit(&f->unsynced, 0, memory_order_relaxed);
+	atomic_store_explicit(&f->unsynced, left, memory_order_relaxed);
 }
 
 int

@@ -323,10 +323,54 @@ answer(struct lt_duty *d, uint32_t level)
 
 /* --- sync --- */
 
+/* Sessions have what they had when the sync began, or now, synced. */
+static void
+release(struct lt_duty *d, int all)
+{
+	struct lt_session **at = &d->unsynced, *s;
+
+	for (s = d->unsynced; s != NULL; s = s->next_unsynced) {
+		uint64_t synced = all ? s->logged : s->syncing;
+
+		if (synced <= s->synced)
+			continue;
+		s->synced = synced;
+		/* release: pairs with acquire where a client waits for it */
+		atomic_store_explicit(
+		    &s->page->synced, s->synced, memory_order_release);
+	}
+	lt_doorbell_fence();
+	while ((s = *at) != NULL) {
+		look(s);
+		if (s->synced < s->logged) {
+			at = &s->next_unsynced;
+			continue;
+		}
+		*at = s->next_unsynced;
+		s->is_unsynced = 0;
+	}
+}
+
+static void
+show_synced(struct lt_duty *d)
+{
+	uint64_t synced = lt_commitlog_synced(d->log);
+
+	lt_stat_set(store_log_synced, synced);
+	atomic_store_explicit(
+	    &d->beacon->log_synced, synced, memory_order_relaxed);
+}
+
+void
+lt_publish_durable(struct lt_duty *d, uint64_t end)
+{
+	show_synced(d);
+	release(d, end == lt_commitlog_end(d->log));
+}
+
 int
 lt_publish_sync(struct lt_duty *d)
 {
-	struct lt_session *s;
 	uint64_t start;
 	int err, status;
 
@@ -342,22 +386,8 @@ lt_publish_sync(struct lt_duty *d)
 		(void)lt_failpoint(LT_FP_STORE_SYNC_AFTER);
 	}
 	d->dirty_since_ms = 0;
-	start = lt_commitlog_synced(d->log);
-	lt_stat_set(store_log_synced, start);
-	atomic_store_explicit(
-	    &d->beacon->log_synced, start, memory_order_relaxed);
-	for (s = d->unsynced; s != NULL; s = s->next_unsynced) {
-		s->synced = s->logged;
-		/* release: pairs with acquire where a client waits for it */
-		atomic_store_explicit(
-		    &s->page->synced, s->synced, memory_order_release);
-	}
-	lt_doorbell_fence();
-	while ((s = d->unsynced) != NULL) {
-		d->unsynced = s->next_unsynced;
-		s->is_unsynced = 0;
-		look(s);
-	}
+	show_synced(d);
+	release(d, 1);
 	return LEAT_OK;
 }
 

@@ -64,6 +64,17 @@ int lt_snapshot_write(int store_dir, struct lt_cq_set *queues,
     uint64_t log_offset, const struct lt_session_mark *marks,
     size_t mark_count) LT_MUST_CHECK;
 
+/* The parts of it: what the queues and marks are at this moment (fast; owned,
+ * lt_snapshot_image_free), and replacing the file (any thread; sorts, writes,
+ * syncs). In between, log and queue files must become durable. */
+struct lt_snapshot_image;
+int lt_snapshot_take(struct lt_cq_set *queues, uint64_t log_offset,
+    const struct lt_session_mark *marks, size_t mark_count,
+    struct lt_snapshot_image **out) LT_MUST_CHECK;
+int lt_snapshot_put(
+    int store_dir, const struct lt_snapshot_image *image) LT_MUST_CHECK;
+void lt_snapshot_image_free(struct lt_snapshot_image *image);
+
 /* Offline (leat store, on a stopped store; takes DIR/lock through its caller).
  * verify: walks the whole log and compares consume queues and snapshot. Each
  * finding is one line through report. Returns the number of findings or a

@@ -32,39 +32,96 @@
 
 /* --- writing -------------------------------------------------------------- */
 
-struct queue_list {
-	struct lt_cq **all;
-	size_t count;
-	size_t capacity;
-	size_t bytes; /* in the file */
+/* Rows as in the file, one for each queue, in no order. */
+struct lt_snapshot_image {
+	uint64_t log_offset;
+	uint8_t *rows;
+	size_t row_bytes;
+	size_t row_capacity;
+	size_t queue_count;
+	struct lt_session_mark *marks;
+	size_t mark_count;
 };
 
 static int
-collect(struct lt_cq *cq, void *user)
+take_queue(struct lt_cq *cq, void *user)
 {
-	struct queue_list *list = user;
-	int rc;
+	struct lt_snapshot_image *image = user;
+	const char *topic = lt_cq_topic_name(cq);
+	size_t n = strlen(topic);
+	uint8_t *p;
 
 	if (cq->next == 0)
 		return LEAT_OK;
-	rc = lt_mem_grow((void **)&list->all, &list->capacity, list->count,
-	    sizeof(list->all[0]));
-	if (rc != LEAT_OK)
-		return rc;
-	list->all[list->count++] = cq;
-	list->bytes += QUEUE_BYTES + strlen(lt_cq_topic_name(cq));
+	if (image->row_bytes + QUEUE_BYTES + n > image->row_capacity) {
+		size_t capacity =
+		    2 * image->row_capacity + QUEUE_BYTES + LT_NAME_FIELD;
+		p = lt_mem_resize(image->rows, capacity);
+		if (p == NULL)
+			return LEAT_E_NOMEM;
+		image->rows = p;
+		image->row_capacity = capacity;
+	}
+	p = image->rows + image->row_bytes;
+	lt_bytes_put16(p, (uint16_t)n);
+	lt_bytes_put32(p + 2, cq->queue);
+	lt_bytes_put64(p + 6, (uint64_t)cq->next);
+	memcpy(p + QUEUE_BYTES, topic, n);
+	image->row_bytes += QUEUE_BYTES + n;
+	image->queue_count++;
 	return LEAT_OK;
 }
 
-static int
-compare_queues(const void *a, const void *b)
+int
+lt_snapshot_take(struct lt_cq_set *queues, uint64_t log_offset,
+    const struct lt_session_mark *marks, size_t mark_count,
+    struct lt_snapshot_image **out)
 {
-	const struct lt_cq *x = *(struct lt_cq *const *)a;
-	const struct lt_cq *y = *(struct lt_cq *const *)b;
-	int order = strcmp(lt_cq_topic_name(x), lt_cq_topic_name(y));
+	struct lt_snapshot_image *image = lt_mem_alloc(sizeof(*image));
+	int rc = LEAT_E_NOMEM;
 
-	return order != 0 ? order
-			  : (x->queue > y->queue) - (x->queue < y->queue);
+	if (image == NULL)
+		return rc;
+	image->log_offset = log_offset;
+	image->marks = lt_mem_array(mark_count + 1, sizeof(*image->marks));
+	image->mark_count = mark_count;
+	if (image->marks != NULL) {
+		if (mark_count > 0)
+			memcpy(
+			    image->marks, marks, mark_count * sizeof(*marks));
+		rc = lt_cq_each(queues, take_queue, image);
+	}
+	if (rc != LEAT_OK) {
+		lt_snapshot_image_free(image);
+		return rc;
+	}
+	*out = image;
+	return LEAT_OK;
+}
+
+void
+lt_snapshot_image_free(struct lt_snapshot_image *image)
+{
+	if (image == NULL)
+		return;
+	lt_mem_free(image->rows);
+	lt_mem_free(image->marks);
+	lt_mem_free(image);
+}
+
+/* By topic, then queue. */
+static int
+compare_rows(const void *a, const void *b)
+{
+	const uint8_t *x = *(const uint8_t *const *)a;
+	const uint8_t *y = *(const uint8_t *const *)b;
+	size_t n = lt_bytes_get16(x), m = lt_bytes_get16(y);
+	uint32_t p = lt_bytes_get32(x + 2), q = lt_bytes_get32(y + 2);
+	int order = memcmp(x + QUEUE_BYTES, y + QUEUE_BYTES, n < m ? n : m);
+
+	if (order == 0)
+		order = (n > m) - (n < m);
+	return order != 0 ? order : (p > q) - (p < q);
 }
 
 static int
@@ -140,63 +197,78 @@ write_head(int store_dir, uint8_t *p, uint64_t log_offset, size_t bytes,
 	return LEAT_OK;
 }
 
-static uint8_t *
-write_queues(uint8_t *p, const struct queue_list *list)
+static int
+write_queues(uint8_t *p, const struct lt_snapshot_image *image)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		const struct lt_cq *cq = list->all[i];
-		const char *topic = lt_cq_topic_name(cq);
-		size_t n = strlen(topic);
+	const uint8_t **rows =
+	    lt_mem_array(image->queue_count + 1, sizeof(*rows));
+	const uint8_t *row = image->rows;
 
-		lt_bytes_put16(p, (uint16_t)n);
-		lt_bytes_put32(p + 2, cq->queue);
-		lt_bytes_put64(p + 6, (uint64_t)cq->next);
-		memcpy(p + QUEUE_BYTES, topic, n);
-		p += QUEUE_BYTES + n;
+	if (rows == NULL)
+		return LEAT_E_NOMEM;
+	for (size_t i = 0; i < image->queue_count; i++) {
+		rows[i] = row;
+		row += QUEUE_BYTES + lt_bytes_get16(row);
 	}
-	return p;
+	if (image->queue_count > 1)
+		qsort(rows, image->queue_count, sizeof(*rows), compare_rows);
+	for (size_t i = 0; i < image->queue_count; i++) {
+		size_t n = QUEUE_BYTES + lt_bytes_get16(rows[i]);
+
+		memcpy(p, rows[i], n);
+		p += n;
+	}
+	lt_mem_free(rows);
+	return LEAT_OK;
 }
 
 static int
-encode(int store_dir, struct queue_list *list, uint64_t log_offset,
-    const struct lt_session_mark *marks, size_t mark_count, uint8_t **buf_out,
-    size_t *bytes_out)
+write_marks(uint8_t *p, const struct lt_snapshot_image *image)
 {
-	size_t bytes = HEAD_BYTES + list->bytes + mark_count * MARK_BYTES +
-		       sizeof(uint32_t);
-	struct lt_session_mark *sorted = NULL;
-	uint8_t *buf, *p;
-	int rc = LEAT_E_NOMEM;
+	size_t n = image->mark_count;
+	struct lt_session_mark *sorted = lt_mem_array(n + 1, sizeof(*sorted));
 
-	if (bytes > FILE_MAX)
-		return LEAT_E_LIMIT;
-	buf = lt_mem_alloc(bytes);
-	sorted = lt_mem_array(mark_count + 1, sizeof(*sorted));
-	if (buf == NULL || sorted == NULL)
-		goto out;
-	rc = write_head(
-	    store_dir, buf, log_offset, bytes, list->count, mark_count);
-	if (rc != LEAT_OK)
-		goto out;
-	if (list->count > 1)
-		qsort(list->all, list->count, sizeof(list->all[0]),
-		    compare_queues);
-	p = write_queues(buf + HEAD_BYTES, list);
-	if (mark_count > 0) {
-		memcpy(sorted, marks, mark_count * sizeof(*marks));
-		qsort(sorted, mark_count, sizeof(*sorted), compare_marks);
-	}
-	for (size_t i = 0; i < mark_count; i++, p += MARK_BYTES) {
+	if (sorted == NULL)
+		return LEAT_E_NOMEM;
+	memcpy(sorted, image->marks, n * sizeof(*sorted));
+	if (n > 1)
+		qsort(sorted, n, sizeof(*sorted), compare_marks);
+	for (size_t i = 0; i < n; i++, p += MARK_BYTES) {
 		lt_bytes_put64(p, sorted[i].session);
 		lt_bytes_put64(p + 8, sorted[i].seq);
 		lt_bytes_put64(p + 16, (uint64_t)sorted[i].last_ms);
 	}
-	lt_bytes_put32(p, lt_crc32(0, buf, bytes - sizeof(uint32_t)));
-	*buf_out = buf;
-	*bytes_out = bytes;
-	buf = NULL;
-out:
 	lt_mem_free(sorted);
+	return LEAT_OK;
+}
+
+int
+lt_snapshot_put(int store_dir, const struct lt_snapshot_image *image)
+{
+	size_t crc_at =
+	    HEAD_BYTES + image->row_bytes + image->mark_count * MARK_BYTES;
+	size_t bytes = crc_at + sizeof(uint32_t);
+	uint8_t *buf;
+	int rc;
+
+	if (bytes > FILE_MAX)
+		return LEAT_E_LIMIT;
+	buf = lt_mem_alloc(bytes);
+	if (buf == NULL)
+		return LEAT_E_NOMEM;
+	rc = write_head(store_dir, buf, image->log_offset, bytes,
+	    image->queue_count, image->mark_count);
+	if (rc == LEAT_OK)
+		rc = write_queues(buf + HEAD_BYTES, image);
+	if (rc == LEAT_OK)
+		rc = write_marks(buf + HEAD_BYTES + image->row_bytes, image);
+	if (rc == LEAT_OK)
+		rc = lt_sys_status(lt_failpoint(LT_FP_STORE_CHECKPOINT_RENAME));
+	if (rc == LEAT_OK) {
+		lt_bytes_put32(buf + crc_at, lt_crc32(0, buf, crc_at));
+		rc = lt_sys_replace_file(
+		    store_dir, LT_SNAPSHOT_NAME, buf, bytes);
+	}
 	lt_mem_free(buf);
 	return rc;
 }
@@ -205,25 +277,17 @@ int
 lt_snapshot_write(int store_dir, struct lt_cq_set *queues, uint64_t log_offset,
     const struct lt_session_mark *marks, size_t mark_count)
 {
-	struct queue_list list = {0};
-	uint8_t *buf = NULL;
-	size_t bytes = 0;
+	struct lt_snapshot_image *image = NULL;
 	int rc = lt_cq_flush_all(queues);
 
 	if (rc == LEAT_OK)
 		rc = lt_cq_sync_all(queues);
 	if (rc == LEAT_OK)
-		rc = lt_cq_each(queues, collect, &list);
+		rc = lt_snapshot_take(
+		    queues, log_offset, marks, mark_count, &image);
 	if (rc == LEAT_OK)
-		rc = encode(store_dir, &list, log_offset, marks, mark_count,
-		    &buf, &bytes);
-	if (rc == LEAT_OK)
-		rc = lt_sys_status(lt_failpoint(LT_FP_STORE_CHECKPOINT_RENAME));
-	if (rc == LEAT_OK)
-		rc = lt_sys_replace_file(
-		    store_dir, LT_SNAPSHOT_NAME, buf, bytes);
-	lt_mem_free(buf);
-	lt_mem_free(list.all);
+		rc = lt_snapshot_put(store_dir, image);
+	lt_snapshot_image_free(image);
 	return rc;
 }
 

@@ -1,7 +1,8 @@
 /*
  * store_main.c - leat-store, the storage writer: start, duty cycle, stop.
  *
- * One thread does everything but zero-filling segments ahead (extent.c). A
+ * One thread does everything but zero-filling segments ahead (extent.c) and
+ * waiting for the disk where no client waits (syncer.c). A
  * turn: take what the lanes hold, bring it out as one append, do what is due.
  * With nothing to do: say "sleeping" in the beacon, fence, look once more,
  * sleep on the epoll set. Descriptor 3 is the socket to the supervisor; when
@@ -20,6 +21,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -205,11 +207,14 @@ static int
 start(struct lt_duty *d, const char **what_out)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &d->control};
+	struct epoll_event rings = {.events = EPOLLIN | EPOLLET};
 	int status;
 
 	*what_out = "epoll";
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (d->epoll < 0)
+	d->syncer_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->epoll < 0 || d->syncer_event < 0 ||
+	    epoll_ctl(d->epoll, EPOLL_CTL_ADD, d->syncer_event, &rings) < 0)
 		return lt_sys_status(errno);
 	*what_out = "start";
 	status = lt_control_start(d, CONTROL_FD);
@@ -244,6 +249,8 @@ start(struct lt_duty *d, const char **what_out)
 		return status;
 	*what_out = "fill";
 	status = lt_commitlog_start(d->log);
+	if (status == LEAT_OK)
+		status = lt_syncer_start(d->syncer_event, &d->syncer);
 	if (status != LEAT_OK)
 		return status;
 	lt_session_init_system(d);
@@ -286,6 +293,7 @@ poll_events(struct lt_duty *d, int timeout_ms)
 	atomic_store_explicit(&d->beacon->sleeping, 0, memory_order_relaxed);
 	if (timeout_ms != 0)
 		d->now_ms = lt_clock_mono_ms();
+	d->polled_ms = d->now_ms;
 	for (int i = 0; i < n && status == LEAT_OK; i++) {
 		if (ev[i].data.ptr == &d->control) {
 			status = lt_control_poll_supervisor(d);
@@ -293,7 +301,8 @@ poll_events(struct lt_duty *d, int timeout_ms)
 			if (ev[i].events & EPOLLOUT)
 				lt_peer_flush(d);
 			status = lt_control_poll_peer(d);
-		} /* else a client rang; edge-triggered, nothing to read */
+		} /* else a client or the syncer rang: edge-triggered, nothing
+		   * to read */
 	}
 	return status;
 }
@@ -348,14 +357,13 @@ turn(struct lt_duty *d, uint32_t *taken_out)
 static int
 cycle(struct lt_duty *d)
 {
-	uint64_t polled_ms = 0, stop_ms = 0;
+	uint64_t stop_ms = 0;
 	uint32_t taken;
 	int status;
 
 	for (;;) {
 		d->now_ms = lt_clock_mono_ms();
-		if (d->now_ms != polled_ms) {
-			polled_ms = d->now_ms;
+		if (d->now_ms != d->polled_ms) {
 			status = poll_events(d, 0);
 			if (status != LEAT_OK)
 				return status;
@@ -385,7 +393,7 @@ stop(struct lt_duty *d)
 
 	/* Not indexed for lack of space: recovery does it. */
 	if (!d->batch.is_appended)
-		status = lt_upkeep_checkpoint(d);
+		status = lt_checkpoint_last(d);
 	if (status == LEAT_OK) {
 		lt_log_info("stopped", "log_end=%llu",
 		    (unsigned long long)lt_commitlog_end(d->log));

@@ -1,7 +1,7 @@
 /*
- * upkeep.c - what the store does now and then, between two batches: sync what
- * nobody asked to sync, checkpoint, retention, look for space on a full disk,
- * let go of what a former queue manager left behind.
+ * upkeep.c - what the store does now and then, between two batches: checkpoint,
+ * retention, look for space on a full disk, let go of what a former queue
+ * manager left behind.
  */
 #include "config.h"
 #include "store/duty.h"
@@ -93,67 +93,6 @@ system_min(const struct lt_duty *d)
 	return (uint64_t)(a < b ? a : b);
 }
 
-/* --- checkpoint --- */
-
-int
-lt_upkeep_checkpoint(struct lt_duty *d)
-{
-	struct lt_session_mark *marks = NULL;
-	uint64_t end = lt_commitlog_end(d->log);
-	size_t count = 0;
-	int status;
-
-	LT_ASSERT(!d->batch.is_appended);
-	/* A deletion that was told is in: recovery looks back no further than
-	 * one configuration record for one that was not. */
-	if (d->batch.count == 0)
-		lt_topicmap_sweep(d);
-	d->checkpoint_ms = d->now_ms;
-	status = lt_publish_sync(d);
-	if (status != LEAT_OK)
-		return status;
-	status = lt_cq_flush_all(d->queues);
-	if (status == LEAT_OK) {
-		(void)lt_failpoint(LT_FP_STORE_CHECKPOINT);
-		status = lt_mark_save(d, d->store_ms, &marks, &count);
-	}
-	if (status == LEAT_OK)
-		status = lt_snapshot_write(
-		    d->store_dir, d->queues, end, marks, count);
-	lt_mem_free(marks);
-	if (status == LEAT_E_NOSPACE || status == LEAT_E_NOMEM) {
-		/* Only recovery takes longer; the next one may succeed. */
-		lt_log_warn(
-		    "checkpoint-failed", "status=%s", leat_status_name(status));
-		return LEAT_OK;
-	}
-	if (status != LEAT_OK)
-		return LEAT_E_IO;
-	d->checkpoint_now = 0;
-	d->checkpoint_end = end;
-	lt_stat_set(store_checkpoint, end);
-	lt_stat_add(store_checkpoints, 1);
-	lt_stat_set(store_queues, lt_cq_count(d->queues));
-	return LEAT_OK;
-}
-
-static int
-is_checkpoint_due(const struct lt_duty *d)
-{
-	uint64_t end = lt_commitlog_end(d->log);
-	uint64_t age = d->now_ms - d->checkpoint_ms;
-
-	if (d->batch.is_appended)
-		return 0;
-	if (d->checkpoint_now)
-		return age >= 100 || d->checkpoint_end == 0;
-	return end != d->checkpoint_end &&
-	       (age >= d->options.store_checkpoint_ms ||
-		   (end - d->checkpoint_end >=
-			   d->options.store_checkpoint_bytes &&
-		       age >= 100));
-}
-
 /* --- retention and space --- */
 
 void
@@ -203,14 +142,8 @@ int
 lt_upkeep_run(struct lt_duty *d)
 {
 	uint64_t now = d->now_ms;
-	int status = LEAT_OK;
+	int status = lt_checkpoint_run(d);
 
-	if (LT_UNLIKELY(d->dirty_since_ms != 0 &&
-			now - d->dirty_since_ms >= LT_DUTY_SYNC_MS &&
-			!d->batch.is_appended))
-		status = lt_publish_sync(d);
-	if (status == LEAT_OK && LT_UNLIKELY(is_checkpoint_due(d)))
-		status = lt_upkeep_checkpoint(d);
 	if (status != LEAT_OK)
 		return status;
 	if (LT_UNLIKELY(now >= d->retain_at_ms))
@@ -244,13 +177,7 @@ lt_upkeep_wait_ms(const struct lt_duty *d)
 
 	if (d->batch.is_appended)
 		return STALL_RETRY_MS;
-	if (d->dirty_since_ms != 0)
-		until(d, d->dirty_since_ms + LT_DUTY_SYNC_MS, &wait_ms);
-	if (d->checkpoint_now)
-		until(d, d->checkpoint_ms + 100, &wait_ms);
-	else if (lt_commitlog_end(d->log) != d->checkpoint_end)
-		until(d, d->checkpoint_ms + d->options.store_checkpoint_ms,
-		    &wait_ms);
+	until(d, lt_checkpoint_due_ms(d), &wait_ms);
 	if (d->is_full)
 		until(d, d->full_at_ms + FULL_RETRY_MS, &wait_ms);
 	until(d, d->retain_at_ms, &wait_ms);
