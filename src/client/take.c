@@ -557,10 +557,13 @@ move_cursor(struct lt_inlet *in)
 	int64_t seen = atomic_load_explicit(
 	    &in->table.shared->cursor, memory_order_relaxed);
 
-	/* A hint: losing a race costs nothing. */
-	if (in->next > seen)
-		atomic_store_explicit(
-		    &in->table.shared->cursor, in->next, memory_order_relaxed);
+	/* It never goes back: a table whose cursor is not beyond its progress
+	 * may be dropped (may_go in queue/progress.c), and with it what is
+	 * acknowledged behind that. */
+	while (in->next > seen &&
+	       !atomic_compare_exchange_weak_explicit(&in->table.shared->cursor,
+		   &seen, in->next, memory_order_relaxed, memory_order_relaxed))
+		;
 }
 
 int
