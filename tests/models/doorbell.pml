@@ -32,7 +32,6 @@
  * Mutant: NO_LAST_LOOK_STORE -DSTORE_DEATHS=0
  * Mutant: NO_LAST_LOOK_CLIENT -DSTORE_DEATHS=0
  * Mutant: BELL_READ_LATE -DSTORE_DEATHS=0
- * Mutant: WANT_BEHIND_FLAG -DSTORE_DEATHS=0
  * Mutant: RING_WITHOUT_COUNT -DSTORE_DEATHS=0
  * Mutant: NO_HANGUP -DSTORE_DEATHS=0
  * Mutant: NO_RING_ON_NEW_PAGE
@@ -192,14 +191,8 @@ active proctype publisher()
 			:: NEW_PAGE(p_gen)
 			:: mem[LOGGED(p_gen)] < sent ->
 				seen = p_bell[p_gen];
-#ifdef WANT_BEHIND_FLAG
-				STORE(P, P_WAITS, 1);
-				FENCE(P);
-				STORE(P, WANT, sent);
-#else
 				STORE(P, WANT, sent);
 				STORE(P, P_WAITS, 1);
-#endif
 #ifndef NO_FENCE_WAIT
 				FENCE(P);
 #endif

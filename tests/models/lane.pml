@@ -25,7 +25,9 @@
  * src/client/lanes.c: head_of lt_lanes_salvage lt_lanes_refill
  * src/client/connect.c: lt_connect_page lt_connect_welcome
  *
- * Proof: -DMANAGER_DEATHS=1
+ * Proof: -DSTORE_DEATHS=1
+ * Proof: -DSTORE_DEATHS=0 -DMANAGER_DEATHS=1
+ * Long: -DMANAGER_DEATHS=1
  * Proof: -DBROKER_DEATHS=1 -DSTORE_DEATHS=0
  * Long: -DBROKER_DEATHS=1
  * Long: -DMANAGER_DEATHS=1 -DBROKER_DEATHS=1
