@@ -2,13 +2,6 @@
 #include "config.h"
 #include "base/bytes.h"
 
-void
-lt_bytes_hex64(char out[16], uint64_t v)
-{
-	for (int i = 15; i >= 0; i--, v >>= 4)
-		out[i] = "0123456789ABCDEF"[v & 15];
-}
-
 static int
 digit(char c)
 {

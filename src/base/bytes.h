@@ -68,8 +68,26 @@ lt_bytes_pow2(uint64_t v)
 	return v <= 1 ? 1 : 1ULL << (64 - __builtin_clzll(v - 1));
 }
 
+/* Eight digits at once: a nibble to each byte, then all to ASCII. */
+static inline void
+lt_bytes_hex32(char out[8], uint32_t v)
+{
+	uint64_t x = v, letter;
+
+	x = (x & 0xffff0000) << 16 | (x & 0xffff);
+	x = (x & 0x0000ff000000ff00) << 8 | (x & 0x000000ff000000ff);
+	x = (x & 0x00f000f000f000f0) << 4 | (x & 0x000f000f000f000f);
+	letter = ((x + 0x0606060606060606) >> 4) & 0x0101010101010101;
+	lt_bytes_put64(out, x + 0x3030303030303030 + letter * 7);
+}
+
 /* 16 upper-case hexadecimal digits of v, no NUL. */
-void lt_bytes_hex64(char out[16], uint64_t v);
+static inline void
+lt_bytes_hex64(char out[16], uint64_t v)
+{
+	lt_bytes_hex32(out, (uint32_t)(v >> 32));
+	lt_bytes_hex32(out + 8, (uint32_t)v);
+}
 /* Parse exactly 16 hexadecimal digits, any case. 0 or -1. */
 int lt_bytes_unhex64(const char in[16], uint64_t *out);
 /* Copy a string into a fixed field, NUL-padded to n. 0, or -1 if it and its

@@ -360,9 +360,12 @@ leat_submit(struct leat *leat, const struct leat_message *message,
 
 	if (!lt_connect_valid(leat))
 		return LEAT_E_INVALID;
-	status = lt_producer_put(leat, message,
-	    timeout_ms == 0 ? 0 : lt_wait_deadline(timeout_ms), user, 0, 1,
-	    &seq);
+	/* The clock is read only if there is something to wait for. */
+	status = lt_producer_put(leat, message, 0, user, 0, 1, &seq);
+	if (LT_UNLIKELY((status == LEAT_E_AGAIN || status == LEAT_E_TIMEOUT) &&
+			timeout_ms != 0))
+		status = lt_producer_put(leat, message,
+		    lt_wait_deadline(timeout_ms), user, 0, 1, &seq);
 	/* Who only submits never waits, so looks at the socket here. */
 	if (LT_UNLIKELY((leat->next_seq & 63) == 0))
 		lt_link_glance(leat, LT_PUMP_MS);

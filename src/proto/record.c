@@ -30,13 +30,6 @@
 #define HEAD_BYTES 9 /* of both */
 #define UNIQ_HEX 32
 
-/* Two upper-case digits of every byte. */
-#define HEX1(h)                                                                \
-	h "0" h "1" h "2" h "3" h "4" h "5" h "6" h "7" h "8" h "9" h "A" h    \
-	  "B" h "C" h "D" h "E" h "F"
-static const char hex_pair[513] = HEX1("0") HEX1("1") HEX1("2") HEX1("3")
-    HEX1("4") HEX1("5") HEX1("6") HEX1("7") HEX1("8") HEX1("9") HEX1("A")
-	HEX1("B") HEX1("C") HEX1("D") HEX1("E") HEX1("F");
 /* Value of a digit; 16: none. */
 #define NO4 16, 16, 16, 16
 #define NO16 NO4, NO4, NO4, NO4
@@ -61,14 +54,6 @@ static const struct {
     {"TAGS", 4},
     {"__SHARDINGKEY", 13},
 };
-
-static inline void
-put_hex64(uint8_t *out, uint64_t v)
-{
-	for (int i = 0; i < 8; i++)
-		memcpy(
-		    out + 2 * i, hex_pair + 2 * ((v >> (56 - 8 * i)) & 255), 2);
-}
 
 /* 16 digits; not 0 if one of them is none. */
 static inline unsigned
@@ -428,8 +413,8 @@ lt_record_seal(void *p, const struct lt_record_view *view,
 	lt_bytes_put64(base + 56, (uint64_t)stamp->store_ms);
 	lt_bytes_put32(base + 64, stamp->store_ip);
 	lt_bytes_put32(base + 68, stamp->store_port);
-	put_hex64(uniq, stamp->session);
-	put_hex64(uniq + 16, stamp->seq);
+	lt_bytes_hex64((char *)uniq, stamp->session);
+	lt_bytes_hex64((char *)uniq + 16, stamp->seq);
 	put_crc(base + bytes + HEAD_BYTES, lt_crc32(0, base, bytes) & CRC_MASK);
 }
 

@@ -260,12 +260,18 @@ take(struct lt_duty *d, struct lt_session *s, const struct lt_lane_rec *rec,
 		status = check_header(d, s, t, rec);
 		if (LT_UNLIKELY(status == LEAT_E_AGAIN))
 			return LEAT_E_AGAIN;
+		/* A refusal is completed before the log has anything behind
+		 * it: else a successor, which knows only the log, would take
+		 * the refused one for logged. */
+		if (LT_UNLIKELY(s->has_refused) && status == LEAT_OK)
+			return LEAT_E_AGAIN;
 		if (LT_LIKELY(status == LEAT_OK)) {
 			memcpy(b->buf + b->used, payload, rec->bytes);
 			status = admit(d, s, t, rec->bytes, rec->seq);
 		}
 		if (LT_UNLIKELY(status != LEAT_OK)) {
 			add(b, s, rec->seq, status);
+			s->has_refused = 1;
 			lt_stat_add(store_rejected, 1);
 		}
 	}
@@ -309,7 +315,7 @@ take_turn(struct lt_duty *d, struct lt_session *s)
 			break;
 		status = take(d, s, &rec, payload);
 		if (status != LEAT_OK) {
-			d->batch.is_full = 1;
+			d->batch.is_full |= !s->has_refused;
 			break;
 		}
 		lt_lane_next(&s->lane, &rec);

@@ -330,7 +330,7 @@ lt_commitlog_sync(struct lt_commitlog *log)
 	if (lt_commitlog_failed(log))
 		return LEAT_E_IO;
 	log->synced = log->end;
-	lt_filler_synced(log->filler, 0);
+	lt_filler_synced(log->filler);
 	return LEAT_OK;
 }
 
@@ -383,10 +383,8 @@ lt_commitlog_sync_end(
 	sync->count = 0;
 	if (status != LEAT_OK)
 		return fail(log, "fdatasync");
-	if (sync->end > log->synced) {
+	if (sync->end > log->synced)
 		log->synced = sync->end;
-		lt_filler_synced(log->filler, log->end - sync->end);
-	}
 	return LEAT_OK;
 }
 

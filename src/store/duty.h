@@ -101,6 +101,7 @@ struct lt_session {
 	uint8_t is_unsynced;
 	uint8_t has_data; /* a watched queue grew in this batch */
 	uint8_t has_room; /* the lane head moves in this batch */
+	uint8_t has_refused; /* a record of this batch was refused */
 	uint8_t is_new_in_log;
 	uint8_t is_detaching;
 	struct lt_session *next_touched;

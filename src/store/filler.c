@@ -14,9 +14,9 @@
  * nothing of a former life is ever left in a segment that is in use.
  *
  * `ahead` begins small and grows to prefill_bytes with what is written, so an
- * idle broker writes little. Nothing is zeroed ahead while the log is not being
- * made durable: then it would cost more than it saves. Nor when it would bring
- * the disk close to full.
+ * idle broker writes little. Nothing is zeroed ahead while nobody waits for a
+ * sync of the log: then it would cost more than it saves. Nor when it would
+ * bring the disk close to full.
  *
  * Threads: the writer calls what filler.h offers, the thread runs run(). lock
  * covers the fields marked so. The thread sleeps on `change` after it set
@@ -243,6 +243,7 @@ run(void *arg)
 {
 	struct lt_filler *f = arg;
 
+	(void)pthread_setname_np(pthread_self(), "store-filler");
 	pthread_mutex_lock(&f->lock);
 	while (!f->stop) {
 		uint64_t written = atomic_load(&f->written);
@@ -359,9 +360,9 @@ lt_filler_moved(struct lt_filler *f, uint64_t written)
 }
 
 void
-lt_filler_synced(struct lt_filler *f, uint64_t left)
+lt_filler_synced(struct lt_filler *f)
 {
-	atomic_store_explicit(&f->unsynced, left, memory_order_relaxed);
+	atomic_store_explicit(&f->unsynced, 0, memory_order_relaxed);
 }
 
 int

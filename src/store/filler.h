@@ -34,7 +34,7 @@ void lt_filler_use(struct lt_filler *f, struct lt_extent *e, uint64_t written);
 /* The segment in use is written up to here. No lock as a rule. */
 void lt_filler_moved(struct lt_filler *f, uint64_t written);
 /* The log was made durable: zeroes ahead pay off as long as this happens. */
-void lt_filler_synced(struct lt_filler *f, uint64_t left);
+void lt_filler_synced(struct lt_filler *f);
 /* The segment that begins at base (the one behind that in use): prepared, or
  * made now. The reference is the caller's, who uses it next. */
 int lt_filler_next(

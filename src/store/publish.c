@@ -298,6 +298,7 @@ wake_touched(struct lt_duty *d)
 			look(s);
 		s->has_data = 0;
 		s->has_room = 0;
+		s->has_refused = 0;
 	}
 }
 

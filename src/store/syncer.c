@@ -54,6 +54,7 @@ run(void *arg)
 {
 	struct lt_syncer *s = arg;
 
+	(void)pthread_setname_np(pthread_self(), "store-syncer");
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
 		if (s->job == NULL) {

@@ -97,7 +97,8 @@ ring(enum kind kind, struct hop *h, uint32_t n)
 
 	if (kind == FUTEX) {
 		atomic_store(&h->bell, n);
-		syscall(SYS_futex, &h->bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+		syscall(
+		    SYS_futex, &h->bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 	} else if (write(h->tx, &one, kind == EVENTFD ? 8 : 1) < 0) {
 		perror("wakes: write");
 	}
@@ -127,7 +128,8 @@ sleeper(enum kind kind, unsigned at)
 		if (at + 1 < hops) {
 			ring(kind, &s->hop[at + 1], n);
 		} else {
-			s->late_ns[n - 1] = now_ns() - atomic_load(&s->stamp_ns);
+			s->late_ns[n - 1] =
+			    now_ns() - atomic_load(&s->stamp_ns);
 			atomic_store(&s->n, n);
 		}
 		compute(work_ns);
@@ -176,8 +178,7 @@ make(enum kind kind, struct hop *h)
 		fd[0] = fd[1] = eventfd(0, EFD_SEMAPHORE);
 	else if (kind == PIPE && pipe(fd) != 0)
 		exit(1);
-	else if (kind == SOCKET &&
-		 socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
+	else if (kind == SOCKET && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) != 0)
 		exit(1);
 	h->rx = fd[0];
 	h->tx = fd[1];
@@ -205,8 +206,9 @@ measure(enum kind kind)
 		exit(1);
 	qsort(s->late_ns, count, 8, cmp);
 	qsort(s->call_ns, count, 8, cmp);
-	printf("%-8s hops=%u rate=%u pinned=%d loaded=%d work_ns=%u p50_us=%.1f "
-	       "p99_us=%.1f p999_us=%.1f call_p50_us=%.1f\n",
+	printf(
+	    "%-8s hops=%u rate=%u pinned=%d loaded=%d work_ns=%u p50_us=%.1f "
+	    "p99_us=%.1f p999_us=%.1f call_p50_us=%.1f\n",
 	    names[kind], hops, rate, is_pinned, is_loaded, work_ns,
 	    (double)s->late_ns[count / 2] / 1e3,
 	    (double)s->late_ns[count / 100 * 99] / 1e3,
@@ -235,7 +237,8 @@ main(int argc, char **argv)
 	int opt;
 
 	while ((opt = getopt(argc, argv, "c:r:h:lp:w:")) != -1) {
-		unsigned value = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
+		unsigned value =
+		    optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
 		if (opt == 'c' && value > 0 && value <= MAX_COUNT)
 			count = value;
 		else if (opt == 'r' && value > 0)

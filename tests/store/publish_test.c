@@ -492,7 +492,7 @@ check_takeover(int window)
 	old = rig_client_new_page(&client, RIG_LANE);
 	rig_attach(&rig, &client, old);
 	assert_int_equal(
-	    page_word(&client.shown->logged), window > 1 ? 20 : 10);
+	    page_word(&client.shown->logged), window > 1 ? 16 : 10);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
 	put(0, 0);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
@@ -528,6 +528,31 @@ static void
 test_dies_before_head(void **state)
 {
 	check_takeover(2);
+}
+
+/* A refusal is told before the log has anything behind it: a successor would
+ * take what it does not know for logged. */
+static void
+test_dies_with_refusal_first(void **state)
+{
+	int old;
+
+	put(4, 0);
+	put(0, 0);
+	lt_batch_sweep(&rig.d);
+	if (rig.d.batch.used > 0)
+		assert_int_equal(lt_commitlog_append(rig.d.log, rig.d.batch.buf,
+				     rig.d.batch.used),
+		    LEAT_OK);
+	rig_drop(&rig);
+	rig_start(&rig, dir, NULL);
+	old = rig_client_new_page(&client, RIG_LANE);
+	rig_attach(&rig, &client, old);
+	assert_int_equal(rig_turn(&rig), LEAT_OK);
+	assert_int_equal(rig_turn(&rig), LEAT_OK);
+	assert_int_equal(rig_done(&client, 1).status, LEAT_E_QUEUE);
+	assert_int_equal(rig_done(&client, 2).status, LEAT_OK);
+	assert_int_equal(queue_of(0)->next, 1);
 }
 
 /* The queue manager dies: attached again, everything goes on as it was. */
@@ -655,6 +680,7 @@ main(void)
 	    TEST(test_dies_before_append),
 	    TEST(test_dies_after_append),
 	    TEST(test_dies_before_head),
+	    TEST(test_dies_with_refusal_first),
 	    TEST(test_attach_again),
 	    TEST(test_attach_refuses),
 	    TEST(test_topic_again),

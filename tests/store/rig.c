@@ -163,6 +163,17 @@ rig_turn(struct rig *r)
 	return lt_publish_run(&r->d);
 }
 
+void
+rig_turns(struct rig *r)
+{
+	uint64_t before;
+
+	do {
+		before = lt_commitlog_end(r->d.log);
+		assert_int_equal(rig_turn(r), LEAT_OK);
+	} while (lt_commitlog_end(r->d.log) != before);
+}
+
 unsigned
 rig_said(struct rig *r, void *msg, size_t cap)
 {

@@ -47,6 +47,8 @@ void rig_topic(struct rig *r, uint32_t id, const char *name, uint32_t queues,
     uint32_t perm);
 /* Sweep and publish once. */
 int rig_turn(struct rig *r);
+/* Turns until the lanes are empty. */
+void rig_turns(struct rig *r);
 /* Next message the store sent to the queue manager: its op, 0: none. */
 unsigned rig_said(struct rig *r, void *msg, size_t cap);
 
