@@ -5,8 +5,8 @@
 # and -v title=... Colours can be told apart by the colour-blind.
 
 BEGIN {
-	width = 860; height = 420
-	left = 70; right = 30; top = 44; bottom = 52
+	width = 1000; height = 420
+	left = 70; right = 250; top = 44; bottom = 52
 	split("leat group limit pipe redis nats", order, " ")
 	colour["leat"] = "#0072b2"; name["leat"] = "Leat"
 	colour["group"] = "#56b4e9"; name["group"] = "Leat, group"
@@ -134,8 +134,8 @@ function legend(   i, k, y) {
 		if (!(k in total))
 			continue
 		printf "<rect x=\"%d\" y=\"%d\" width=\"18\" height=\"3\" fill=\"%s\"/>\n",
-		    width - right - 190, y - 5, colour[k]
-		text(width - right - 166, y, "start", name[k] note[k], "#111")
+		    width - right + 16, y - 5, colour[k]
+		text(width - right + 40, y, "start", name[k] note[k], "#111")
 		y += 17
 	}
 }
@@ -150,7 +150,7 @@ function quantile(k, q,   b, sum) {
 	return 0
 }
 
-function histograms(   i, k, b, d, points, most, seen) {
+function histograms(   i, k, b, d, points, most, seen, step) {
 	low = 10000; high = -10000
 	for (k in share) {
 		split(k, part, SUBSEP)
@@ -172,10 +172,10 @@ function histograms(   i, k, b, d, points, most, seen) {
 		rule(px(d), top, px(d), height - bottom)
 		text(px(d), height - bottom + 18, "middle", power(d))
 	}
-	for (d = 0; d <= 4; d++) {
-		rule(left, py(y1 * d / 4), width - right, py(y1 * d / 4))
-		text(left - 8, py(y1 * d / 4) + 4, "end",
-		    sprintf("%.0f %%", 100 * y1 * d / 4))
+	step = y1 > 0.4 ? 0.1 : y1 > 0.2 ? 0.05 : 0.02
+	for (d = 0; d <= y1; d += step) {
+		rule(left, py(d), width - right, py(d))
+		text(left - 8, py(d) + 4, "end", sprintf("%.0f %%", 100 * d))
 	}
 	text((left + width - right) / 2, height - 12, "middle",
 	    "one way, publisher to consumer (24 steps a decade, all rounds)")
@@ -195,7 +195,7 @@ function histograms(   i, k, b, d, points, most, seen) {
 				break
 		}
 		path(points, k)
-		note[k] = sprintf(", p50 %.3g us, p99 %.3g", quantile(k, 0.5),
+		note[k] = sprintf(": p50 %.3g, p99 %.3g us", quantile(k, 0.5),
 		    quantile(k, 0.99))
 	}
 	legend()

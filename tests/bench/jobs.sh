@@ -100,6 +100,11 @@ nats_load() { # CASE ROUND JOB OPTION...
 
 prefix=
 
+# Servers just started are still making files: let them finish.
+rest() {
+	sleep "$(pick 2 0.5 0)"
+}
+
 # --- P1: throughput --------------------------------------------------------------
 
 run_p1() {
@@ -107,6 +112,7 @@ run_p1() {
 	start_leat leat
 	start_redis "$name" everysec
 	start_nats "$name"
+	rest
 	for round in $(each_round); do
 		limit "$name" "$round" pipeline --producers "$producers" \
 			--count "$(pick 8000000 4000000 200000)"
@@ -131,6 +137,7 @@ one_way() { # CASE RATE
 	start_leat leat
 	start_redis "$name" everysec
 	start_nats "$name"
+	rest
 	for round in $(each_round); do
 		limit "$name" "$round" pipeline --rate "$rate" --count "$count"
 		leat_bench "$name" "$round" leat latency --queues 1 \
@@ -156,6 +163,7 @@ one_in_flight() {
 		start_redis "$name" everysec $prefix
 		start_nats "$name" $prefix
 	}
+	rest
 	for round in $(each_round); do
 		limit "$name" "$round" groupcommit --no-sync --producers 1 \
 			--window 1 --count "$(pick 50000 20000 2000)"
@@ -184,6 +192,7 @@ run_p3() {
 	start_leat leat
 	start_redis "$name" always
 	missing "$name" nats "this nats-server cannot sync before it acknowledges"
+	rest
 	for round in $(each_round); do
 		limit "$name" "$round" groupcommit --producers 4 \
 			--window "$window" \
@@ -202,18 +211,19 @@ p6_active() {
 	local name=$1 round many
 	many=$(pick 10000 10000 1000)
 	start_leat leat
+	rest
 	for round in $(each_round); do
 		leat_bench "$name" "$round" one publish --level logged \
-			--queues 1 --count "$(pick 4000000 1000000 20000)"
+			--queues 1 --count "$(pick 4000000 500000 20000)"
 		leat_bench "$name" "$round" many publish --level logged \
-			--queues "$many" --count "$(pick 4000000 1000000 20000)"
+			--queues "$many" --count "$(pick 4000000 500000 20000)"
 	done
 }
 
 # Queues that had a message each, and then nothing to do.
 p6_idle() {
 	local name=$1 topics queues=1000 before i
-	topics=$(pick 50 50 2)
+	topics=$(pick 50 10 2)
 	start_leat leat
 	before=$(own_memory "$leat_pid")
 	for i in $(seq "$topics"); do
@@ -226,7 +236,7 @@ p6_idle() {
 		"$leat" bench publish --topic "t$i" --count $queues \
 			--level logged >/dev/null || exit 1
 	done
-	sleep "$(pick 12 12 1)" # a checkpoint
+	sleep "$(pick 12 3 0)" # a checkpoint
 	record "$name" 1 leat bytes_per_queue "$(awk -v a="$before" \
 		-v b="$(own_memory "$leat_pid")" -v n=$((topics * queues)) \
 		'BEGIN { printf "%.0f", (b - a) / n }')"
@@ -252,7 +262,7 @@ chill() { # NAME
 publish_figures() {
 	local rate p99
 	leat_bench "$1" "$2" "$3" publish --level logged --queues 1 \
-		--count "$(pick 2000000 1000000 20000)"
+		--count "$(pick 2000000 500000 20000)"
 	rate=$("$leat" --json bench publish --level logged --queues 1 \
 		--rate 50000 --count "$(pick 150000 50000 5000)")
 	p99=$(printf '%s' "$rate" | value p99_us)
@@ -289,7 +299,7 @@ cold_reader() {
 
 run_p7() {
 	local name=$1 round empty full count
-	count=$(pick 10000000 1000000 50000)
+	count=$(pick 10000000 500000 50000)
 	start_leat empty
 	empty=$leat_pid
 	start_leat full
