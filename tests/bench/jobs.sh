@@ -436,7 +436,7 @@ run_p10() {
 		return
 	}
 	cp "$work/result" "$out/raw/$1.leat.1.json"
-	for key in max_ms p99_ms p50_ms kills seed; do
+	for key in p10_max_wait_ms baseline_max_wait_ms kills violations; do
 		v=$(value $key <"$work/result")
 		[ -z "$v" ] || record "$1" 1 leat $key "$v"
 	done

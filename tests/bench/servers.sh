@@ -196,6 +196,14 @@ use_leat() { # NAME
 	export LEAT_SOCKET
 }
 
+# A smoke run asks the peers once for each job.
+has_peers() { # CASE
+	case $scale.$1 in
+	smoke.p1-1 | smoke.p2-5000 | smoke.p3-16 | smoke.p8-*) ;;
+	smoke.*) return 1 ;;
+	esac
+}
+
 redis_answers() {
 	[ -S "$work/redis.sock" ] &&
 		"$load" redis publish --where "$work/redis.sock" --count 1
@@ -205,6 +213,10 @@ redis_answers() {
 start_redis() {
 	local name=$1 fsync=$2
 	shift 2
+	has_peers "$name" || {
+		missing "$name" redis "left out of a smoke run"
+		return 1
+	}
 	command -v redis-server >/dev/null || {
 		missing "$name" redis "redis-server is not installed"
 		return 1
@@ -233,6 +245,10 @@ nats_answers() {
 start_nats() {
 	local name=$1
 	shift
+	has_peers "$name" || {
+		missing "$name" nats "left out of a smoke run"
+		return 1
+	}
 	command -v nats-server >/dev/null || {
 		missing "$name" nats "nats-server is not installed"
 		return 1
