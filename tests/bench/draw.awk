@@ -5,8 +5,8 @@
 # and -v title=... Colours can be told apart by the colour-blind.
 
 BEGIN {
-	width = 1000; height = 420
-	left = 70; right = 250; top = 44; bottom = 52
+	width = 1060; height = 420
+	left = 70; right = 310; top = 44; bottom = 52
 	split("leat group limit pipe redis nats", order, " ")
 	colour["leat"] = "#0072b2"; name["leat"] = "Leat"
 	colour["group"] = "#56b4e9"; name["group"] = "Leat, group"
@@ -64,15 +64,13 @@ function read_value(text, key,   at) {
 		n = read_list($0, "slices", "ms", x, y)
 		# The last slice is not a whole one.
 		for (i = 1; i < n; i++) {
-			if (y[i] <= 0)
-				continue
 			rate = y[i] * 10
 			line[system_, round_] = line[system_, round_] " " x[i] / 1000 " " rate
 			if (x[i] / 1000 > most_x)
 				most_x = x[i] / 1000
 			if (rate > most_y)
 				most_y = rate
-			if (!least_y || rate < least_y)
+			if (rate > 0 && (!least_y || rate < least_y))
 				least_y = rate
 		}
 		delete x
@@ -117,6 +115,10 @@ function power(d,   v) {
 	if (kind == "histogram")
 		return v >= 1000000 ? v / 1000000 " s" : v >= 1000 ? v / 1000 " ms" : v " us"
 	return v >= 1000000 ? v / 1000000 " M" : v >= 1000 ? v / 1000 " k" : v
+}
+
+function duration(us) {
+	return us >= 1000 ? sprintf("%.3g ms", us / 1000) : sprintf("%.3g us", us)
 }
 
 function frame(   d, v, step) {
@@ -195,8 +197,8 @@ function histograms(   i, k, b, d, points, most, seen, step) {
 				break
 		}
 		path(points, k)
-		note[k] = sprintf(": p50 %.3g, p99 %.3g us", quantile(k, 0.5),
-		    quantile(k, 0.99))
+		note[k] = ": p50 " duration(quantile(k, 0.5)) ", p99 " \
+		    duration(quantile(k, 0.99))
 	}
 	legend()
 }
@@ -219,7 +221,7 @@ function curves(   i, k, r, n, v, d, points, step) {
 		text(px(v), height - bottom + 18, "middle", v)
 	}
 	text((left + width - right) / 2, height - 12, "middle",
-	    "seconds since the start; messages a second in each 100 ms, a line for each round")
+	    "seconds since the start; messages a second in each 100 ms (at the bottom: none), a line for each round")
 	for (i = 1; i in order; i++) {
 		k = order[i]
 		for (r = 1; r <= rounds; r++) {
@@ -227,7 +229,7 @@ function curves(   i, k, r, n, v, d, points, step) {
 			points = ""
 			for (d = 1; d < n; d += 2)
 				points = points sprintf("%.1f,%.1f ", px(v_[d]),
-				    py(log10(v_[d + 1])))
+				    py(v_[d + 1] > 0 ? log10(v_[d + 1]) : y0))
 			if (points != "")
 				path(points, k)
 		}
