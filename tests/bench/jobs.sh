@@ -222,7 +222,8 @@ p6_active() {
 
 # Queues that had a message each, and then nothing to do.
 p6_idle() {
-	local name=$1 topics queues=1000 before i
+	local name=$1 topics queues before i
+	queues=$(pick 1000 1000 500)
 	topics=$(pick 50 10 2)
 	start_leat leat
 	before=$(own_memory "$leat_pid")
@@ -336,7 +337,7 @@ p8_idle() {
 	start_leat leat
 	start_redis "$1" everysec
 	start_nats "$1"
-	sleep 1
+	rest
 	note_memory "$1" leat "$leat_pid"
 	[ -z "$redis" ] || note_memory "$1" redis "$redis"
 	[ -z "$nats" ] || note_memory "$1" nats "$nats"
