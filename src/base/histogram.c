@@ -22,8 +22,8 @@ index_of(uint64_t value)
 	return (power - 4) * 32 + (unsigned)(value >> (power - 5) & 31);
 }
 
-static uint64_t
-upper_edge(unsigned index)
+uint64_t
+lt_histogram_edge(unsigned index)
 {
 	if (index < 32)
 		return index;
@@ -63,7 +63,7 @@ lt_histogram_at(const struct lt_histogram *h, double q)
 	for (unsigned i = 0; i < LT_HISTOGRAM_BUCKETS; i++) {
 		seen += h->bucket[i];
 		if (seen > 0 && (double)seen >= want) {
-			uint64_t edge = upper_edge(i);
+			uint64_t edge = lt_histogram_edge(i);
 			return edge < h->max ? edge : h->max;
 		}
 	}

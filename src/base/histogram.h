@@ -20,6 +20,8 @@ struct lt_histogram {
 void lt_histogram_init(struct lt_histogram *h);
 void lt_histogram_add(struct lt_histogram *h, uint64_t value);
 void lt_histogram_merge(struct lt_histogram *to, const struct lt_histogram *h);
+/* Largest value that bucket i holds. */
+uint64_t lt_histogram_edge(unsigned i);
 /* Value at quantile q (0..1): upper edge of the bucket, never above max; 0 if
  * empty. */
 uint64_t lt_histogram_at(const struct lt_histogram *h, double q);

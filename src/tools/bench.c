@@ -48,6 +48,9 @@ read_option(struct lt_tool *t, struct lt_bench_plan *p, int key)
 	case 'g':
 		p->group = true;
 		return LEAT_OK;
+	case 'd':
+		p->detail = true;
+		return LEAT_OK;
 	default:
 		rc = lt_tool_number(t, 0, 1000000, &n);
 		p->spin_us = n == 0 ? -1 : (int)n;
@@ -169,6 +172,50 @@ put_plan(struct json_t *o, const struct lt_bench_plan *p)
 	lt_output_int(o, "window", (int64_t)p->window);
 }
 
+/* Buckets that are not empty, with their upper edge. */
+static void
+put_histogram(struct json_t *o, const struct lt_histogram *h)
+{
+	struct json_t *list = lt_output_list();
+	for (unsigned i = 0; i < LT_HISTOGRAM_BUCKETS; i++) {
+		if (h->bucket[i] == 0)
+			continue;
+		struct json_t *bucket = lt_output_object();
+		lt_output_real(
+		    bucket, "us", (double)lt_histogram_edge(i) / 1000);
+		lt_output_int(bucket, "messages", (int64_t)h->bucket[i]);
+		lt_output_add(list, bucket);
+	}
+	lt_output_put(o, "histogram", list);
+}
+
+/* Messages acknowledged or consumed, from the start on. */
+static void
+put_slices(struct json_t *o, const struct lt_bench_shared *s)
+{
+	const struct lt_bench_plan *p = &s->plan;
+	bool publish = p->kind == LT_BENCH_PUBLISH;
+	uint64_t first = publish ? 0 : p->producers;
+	uint64_t end = publish ? p->producers : first + p->consumers;
+	uint64_t sums[LT_BENCH_SLICES] = {0};
+	size_t count = 0;
+	for (uint64_t i = first; i < end; i++)
+		for (size_t k = 0; k < LT_BENCH_SLICES; k++) {
+			sums[k] += s->results[i].slices[k];
+			if (s->results[i].slices[k] != 0 && k >= count)
+				count = k + 1;
+		}
+	struct json_t *list = lt_output_list();
+	for (size_t k = 0; k < count; k++) {
+		struct json_t *slice = lt_output_object();
+		lt_output_int(
+		    slice, "ms", (int64_t)(k + 1) * LT_BENCH_SLICE_MS);
+		lt_output_int(slice, "messages", (int64_t)sums[k]);
+		lt_output_add(list, slice);
+	}
+	lt_output_put(o, "slices", list);
+}
+
 /* From the common start to the end of the last: of the consumers if there are
  * any, else of the producers. */
 static void
@@ -210,6 +257,10 @@ report(struct lt_tool *t, const struct lt_bench_shared *s)
 	if (p->group)
 		lt_output_int(o, "disordered", (int64_t)disordered);
 	put_plan(o, p);
+	if (p->detail) {
+		put_histogram(o, &all);
+		put_slices(o, s);
+	}
 	if (t->json)
 		lt_output_json(o);
 	else

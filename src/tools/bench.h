@@ -12,6 +12,8 @@
 
 #define LT_BENCH_PARTIES_MAX 256
 #define LT_BENCH_SIZE_MIN 32
+#define LT_BENCH_SLICE_MS 100
+#define LT_BENCH_SLICES 1200 /* what comes later counts in the last */
 
 enum lt_bench_kind {
 	LT_BENCH_PUBLISH,
@@ -25,6 +27,7 @@ struct lt_bench_plan {
 	enum leat_level level;
 	bool group;
 	bool own_topic;
+	bool detail; /* report the histogram and the slices, too */
 	int spin_us; /* as in struct leat_options */
 	const char *socket;
 	int timeout_ms;
@@ -41,6 +44,8 @@ struct lt_bench_result {
 	uint64_t disordered;
 	struct lt_histogram time_ns; /* receipt, or one way */
 	struct lt_histogram late_ns; /* the producer's own oversleep */
+	/* Messages acknowledged or consumed in each slice since its start. */
+	uint32_t slices[LT_BENCH_SLICES];
 };
 
 struct lt_bench_shared {
@@ -57,6 +62,18 @@ static inline uint64_t
 lt_bench_share(const struct lt_bench_plan *p)
 {
 	return p->count / p->producers;
+}
+
+/* Count n messages of a party at this time. */
+static inline void
+lt_bench_count(struct lt_bench_result *r, uint64_t now_ns, uint64_t n)
+{
+	uint64_t slice =
+	    (now_ns - r->start_ns) / (LT_BENCH_SLICE_MS * 1000000ull);
+	r->messages += n;
+	r->end_ns = now_ns;
+	r->slices[slice < LT_BENCH_SLICES ? slice : LT_BENCH_SLICES - 1] +=
+	    (uint32_t)n;
 }
 
 /*

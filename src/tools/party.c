@@ -111,8 +111,7 @@ collect(struct producer *me, int timeout_ms)
 			lt_histogram_add(&p->result->time_ns, now - stamp);
 	}
 	if (n > 0) {
-		p->result->end_ns = now;
-		p->result->messages += (uint64_t)n;
+		lt_bench_count(p->result, now, (uint64_t)n);
 		me->progress_ms = now / 1000000;
 	} else if (timeout_ms > 0 && lt_clock_mono_ms() - me->progress_ms >
 					 (uint64_t)p->plan->timeout_ms) {
@@ -328,11 +327,10 @@ take(struct consumer *me, const struct leat_delivery *d, int n)
 		if (rc < 0)
 			return failed(me->p, rc, "acknowledge");
 	}
-	result->messages += own;
 	atomic_fetch_add_explicit(
 	    &me->p->s->consumed, own, memory_order_relaxed);
 	if (own > 0)
-		result->end_ns = lt_clock_mono_ns();
+		lt_bench_count(result, lt_clock_mono_ns(), own);
 	return LEAT_OK;
 }
 

@@ -198,6 +198,10 @@ grep -q '^msg/s' "$work/out" || wrong "bench prints no rate"
 leat --json bench latency --count 500 >"$work/out" || wrong "bench latency"
 is "all timed" "$(json timed <"$work/out")" 500
 like "rate" "$(json msgs_per_s <"$work/out")" '^(9[0-9][0-9]|10[0-9][0-9])(\.|$)'
+leat --json bench latency --count 500 --detail >"$work/out" || wrong "bench --detail"
+sum='[.[].messages] | add'
+is "histogram" "$(jq ".histogram | $sum" "$work/out")" 500
+is "slices" "$(jq ".slices | $sum" "$work/out")" 500
 leat --json bench latency --rate 20000 --count 20000 --level logged >/dev/null ||
 	wrong "bench latency at 20,000/s"
 leat bench publish --topic made --count 1000 >/dev/null || wrong "bench --topic"
