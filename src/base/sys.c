@@ -109,6 +109,17 @@ lt_sys_read_full(int fd, void *buf, size_t bytes, uint64_t at)
 }
 
 int
+lt_sys_truncate(int fd, uint64_t bytes)
+{
+	int rc;
+
+	do
+		rc = lt_sys.ftruncate(fd, (off_t)bytes);
+	while (rc != 0 && errno == EINTR);
+	return rc;
+}
+
+int
 lt_sys_mkdirs(int dir, const char *path)
 {
 	char part[PATH_MAX];
@@ -129,9 +140,8 @@ lt_sys_mkdirs(int dir, const char *path)
 	return LEAT_OK;
 }
 
-/* fsync the directory that holds path. */
-static int
-sync_parent(int dir, const char *path)
+int
+lt_sys_sync_parent(int dir, const char *path)
 {
 	char parent[PATH_MAX];
 	const char *slash = strrchr(path, '/');
@@ -184,7 +194,7 @@ lt_sys_replace_file(int dir, const char *path, const void *buf, size_t bytes)
 		errno = saved;
 		return rc;
 	}
-	return sync_parent(dir, path);
+	return lt_sys_sync_parent(dir, path);
 }
 
 /* --- failpoints --- */

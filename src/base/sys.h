@@ -56,8 +56,12 @@ int lt_sys_write_full(
     int fd, const void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
 int lt_sys_read_full(
     int fd, void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
+/* ftruncate with EINTR handled: 0, or -1 and errno. */
+int lt_sys_truncate(int fd, uint64_t bytes) LT_MUST_CHECK;
 /* mkdir -p below dir with mode 0750. 0 or status. */
 int lt_sys_mkdirs(int dir, const char *path) LT_MUST_CHECK;
+/* fsync the directory that holds path: its name is durable. 0 or status. */
+int lt_sys_sync_parent(int dir, const char *path) LT_MUST_CHECK;
 /* Replace a file atomically: write path.tmp, fsync, rename, fsync directory. */
 int lt_sys_replace_file(
     int dir, const char *path, const void *buf, size_t bytes) LT_MUST_CHECK;

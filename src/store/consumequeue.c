@@ -307,7 +307,7 @@ open_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file,
 		return lt_cqset_error("open", cq, errno);
 	if (lt_sys.fstat(fd, &st) != 0 ||
 	    ((uint64_t)st.st_size < LT_CQSET_FILE_BYTES &&
-		lt_sys.ftruncate(fd, (off_t)LT_CQSET_FILE_BYTES) != 0)) {
+		lt_sys_truncate(fd, LT_CQSET_FILE_BYTES) != 0)) {
 		int err = errno;
 		lt_sys.close(fd);
 		return lt_cqset_error("ftruncate", cq, err);

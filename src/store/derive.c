@@ -217,6 +217,8 @@ wipe(int fd, uint64_t at, uint8_t *block)
 		if (data > 0 && (uint64_t)data > at)
 			at = (uint64_t)data;
 		got = lt_sys.pread(fd, block, sizeof(zeroes), (off_t)at);
+		if (got < 0 && errno == EINTR)
+			continue;
 		if (got < 0)
 			return lt_sys_status(errno);
 		if (got == 0)

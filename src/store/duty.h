@@ -2,6 +2,7 @@
  * duty.h - what the parts of leat-store share: one struct for the whole
  * process, changed by its one thread. Private to the program.
  *
+ *   duty.c      open directory, log, queues
  *   control.c   messages of the supervisor and the queue manager
  *   peer.c      the socket to the queue manager, with an outbox
  *   session.c   sessions: lane, page, grants
@@ -76,7 +77,7 @@ struct lt_mark {
 	uint64_t seq;
 	int64_t last_ms;
 	uint32_t attached;
-	uint32_t reserved;
+	uint32_t left_s; /* monotonic: was loaded, or its client left */
 };
 
 struct lt_session {
@@ -254,12 +255,18 @@ struct lt_duty {
 	uint64_t checkpoint_end; /* log offset of the last one */
 	int checkpoint_now;
 	uint64_t retain_at_ms;
+	uint64_t start_ms; /* monotonic */
+	int64_t start_wall_ms; /* the wall clock then */
 	uint64_t full_at_ms; /* next look whether there is space */
 	uint64_t stale_at_ms; /* rings of a former queue manager go; 0 */
 	int64_t begin_tag; /* tags code of "begin" */
 	int64_t begin_next[2]; /* newest "begin" of config and progress */
 	int64_t begin_now[2]; /* ... as of the retention check before */
 };
+
+/* --- duty.c --- */
+/* d->dir and d->options are set. */
+int lt_duty_open(struct lt_duty *d) LT_MUST_CHECK;
 
 /* --- topicmap.c --- */
 /* Take a topic; of one deleted the queues go at lt_topicmap_sweep. */

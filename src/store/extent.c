@@ -107,10 +107,13 @@ lt_extent_create(int dir, const char *name, uint64_t base, uint64_t bytes,
 
 	if (e == NULL)
 		return LEAT_E_NOMEM;
-	/* A file under a segment's name has its full size at every moment. */
+	/* A file under a segment's name has its full size at every moment,
+	 * also if the power fails: the size is durable before the name is. */
 	snprintf(tmp, sizeof tmp, "new-%s", name);
 	int rc = open_files(e, dir, tmp, O_CREAT | O_TRUNC);
-	if (rc == LEAT_OK && lt_sys.ftruncate(e->fd, (off_t)bytes) != 0)
+	if (rc == LEAT_OK && lt_sys_truncate(e->fd, bytes) != 0)
+		rc = failed("segment.create", name, errno);
+	if (rc == LEAT_OK && lt_sys.fsync(e->fd) != 0)
 		rc = failed("segment.create", name, errno);
 	if (rc == LEAT_OK && lt_sys.renameat(dir, tmp, dir, name) != 0)
 		rc = failed("segment.create", name, errno);

@@ -217,6 +217,8 @@ work(struct lt_filler *f, uint64_t written)
 		f->making = 1;
 		pthread_mutex_unlock(&f->lock);
 		int rc = make_next(f, base, &next);
+		if (rc == LEAT_E_IO) /* its sync, perhaps: never again */
+			fail(f);
 		pthread_mutex_lock(&f->lock);
 		f->making = 0;
 		f->next = next;
@@ -416,9 +418,12 @@ keep(struct lt_filler *f, const char *name)
 		return lt_sys_status(errno);
 	int err = lt_failpoint(LT_FP_STORE_RETAIN);
 	int rc = lt_sys_status(err);
-	/* The name must be gone before the bytes go. */
-	if (rc == LEAT_OK && lt_sys.fsync(dir) != 0)
+	/* The name must be gone before the bytes go. Other names were meant
+	 * too, so a failure is the log's. */
+	if (rc == LEAT_OK && lt_sys.fsync(dir) != 0) {
 		rc = lt_sys_status(errno);
+		fail(f);
+	}
 	if (rc == LEAT_OK)
 		rc = lt_extent_open(dir, LT_FILLER_SPARE, UINT64_MAX,
 		    f->config.segment_bytes, 0, &e);

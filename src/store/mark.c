@@ -1,6 +1,7 @@
 /*
  * mark.c - what the log has of each session: the last sequence (mark, kept for
- * a day after the session is gone, written with every checkpoint) and, as
+ * a day after the session is gone by the wall clock, an hour by the monotonic
+ * one if the former jumps, written with every checkpoint) and, as
  * recovered, where its latest records are (traces). By them a record that a
  * client or a lane brings again after a crash is told from one that never was
  * logged.
@@ -11,10 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "leat/status.h"
 
 #define MARK_KEEP_MS (24 * 3600 * 1000LL)
+/* ... and that long in true time, whatever became of the wall clock. */
+#define MARK_KEEP_S 3600u
 
 struct lt_mark *
 lt_mark_get(struct lt_duty *d, uint64_t id)
@@ -26,6 +30,7 @@ lt_mark_get(struct lt_duty *d, uint64_t id)
 	m = lt_mem_alloc(sizeof(*m));
 	if (m == NULL)
 		return NULL;
+	m->left_s = (uint32_t)(lt_clock_mono_ms() / 1000);
 	m->session = id;
 	if (lt_hash_put(&d->marks, &id, sizeof(id), m) != LEAT_OK) {
 		lt_mem_free(m);
@@ -78,13 +83,15 @@ lt_mark_save(struct lt_duty *d, int64_t now_ms, struct lt_session_mark **out,
 {
 	struct lt_session_mark *list;
 	struct lt_mark *m;
+	uint32_t now_s = (uint32_t)(lt_clock_mono_ms() / 1000);
 	size_t cursor = 0, n = 0;
 
 	list = lt_mem_array(d->marks.used + 1, sizeof(*list));
 	if (list == NULL)
 		return LEAT_E_NOMEM;
 	while ((m = lt_hash_next(&d->marks, &cursor)) != NULL) {
-		if (!m->attached && m->last_ms < now_ms - MARK_KEEP_MS) {
+		if (!m->attached && m->last_ms < now_ms - MARK_KEEP_MS &&
+		    now_s - m->left_s >= MARK_KEEP_S) {
 			lt_mark_drop(d, m);
 			continue;
 		}

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
@@ -427,6 +428,7 @@ let_go(struct lt_duty *d, struct lt_session *s)
 	lt_feed_forget(d, s);
 	(void)lt_hash_del(&d->session_map, &id, sizeof(id));
 	s->mark->attached = 0;
+	s->mark->left_s = (uint32_t)(lt_clock_mono_ms() / 1000);
 	if (s->mark->seq == 0)
 		lt_mark_drop(d, s->mark);
 	if (s->slot < d->hot_count) {

@@ -54,23 +54,6 @@ on_progress(unsigned percent, void *user)
 }
 
 static int
-open_store(struct lt_duty *d)
-{
-	int status = lt_sys_mkdirs(d->dir, "store");
-
-	if (status != LEAT_OK)
-		return status;
-	d->store_dir =
-	    lt_sys.openat(d->dir, "store", O_RDONLY | O_DIRECTORY, 0);
-	if (d->store_dir < 0)
-		return lt_sys_status(errno);
-	status = lt_commitlog_open(d->store_dir, &d->options, &d->log);
-	if (status == LEAT_OK)
-		status = lt_cq_set_open(d->store_dir, &d->queues);
-	return status;
-}
-
-static int
 recover(struct lt_duty *d)
 {
 	uint64_t start = lt_clock_mono_ms();
@@ -224,7 +207,7 @@ start(struct lt_duty *d, const char **what_out)
 		return lt_sys_status(errno);
 	set_options(d);
 	*what_out = "open";
-	status = open_store(d);
+	status = lt_duty_open(d);
 	if (status != LEAT_OK)
 		return status;
 	*what_out = "recover";

@@ -20,6 +20,7 @@
 #define STALL_RETRY_MS 50
 #define TRACES_KEEP_MS 600000
 #define BEGIN_CHUNK 512
+#define RETAIN_GRACE_MS 600000
 
 /* --- where the broker's own state begins --- */
 
@@ -64,6 +65,8 @@ lt_upkeep_init(struct lt_duty *d)
 	int status;
 
 	d->now_ms = lt_clock_mono_ms();
+	d->start_ms = d->now_ms;
+	d->start_wall_ms = lt_clock_wall_ms();
 	d->checkpoint_ms = d->now_ms;
 	d->retain_at_ms = d->now_ms + d->options.store_retain_check_ms;
 	d->traces_until_ms = d->now_ms + TRACES_KEEP_MS;
@@ -95,6 +98,21 @@ system_min(const struct lt_duty *d)
 
 /* --- retention and space --- */
 
+/* What retention takes for now. A wall clock set forward makes nothing older:
+ * behind the start only true time counts. One that was wrong at the start has
+ * a while to be set right, before which nothing has aged. */
+static int64_t
+retain_now_ms(const struct lt_duty *d)
+{
+	uint64_t up_ms = d->now_ms - d->start_ms;
+	int64_t wall_ms = lt_clock_wall_ms();
+	int64_t true_ms = d->start_wall_ms + (int64_t)up_ms;
+
+	if (up_ms < RETAIN_GRACE_MS)
+		return 0;
+	return wall_ms < true_ms ? wall_ms : true_ms;
+}
+
 void
 lt_upkeep_disk(struct lt_duty *d)
 {
@@ -103,8 +121,8 @@ lt_upkeep_disk(struct lt_duty *d)
 	size_t n = 0;
 	int status;
 
-	status = lt_retain_run(d->log, d->queues, &d->options,
-	    lt_clock_wall_ms(), system_min(d), d->store_dir, &r);
+	status = lt_retain_run(d->log, d->queues, &d->options, retain_now_ms(d),
+	    system_min(d), d->store_dir, &r);
 	if (status != LEAT_OK)
 		lt_log_warn(
 		    "retention-failed", "status=%s", leat_status_name(status));
@@ -146,11 +164,14 @@ lt_upkeep_run(struct lt_duty *d)
 
 	if (status != LEAT_OK)
 		return status;
-	if (LT_UNLIKELY(now >= d->retain_at_ms))
+	if (LT_UNLIKELY(now >= d->retain_at_ms)) {
 		retain(d);
-	else if (LT_UNLIKELY(
-		     d->is_full && now - d->full_at_ms >= FULL_RETRY_MS))
+		if (lt_commitlog_failed(d->log))
+			return LEAT_E_IO;
+	} else if (LT_UNLIKELY(
+		       d->is_full && now - d->full_at_ms >= FULL_RETRY_MS)) {
 		lt_upkeep_disk(d);
+	}
 	if (LT_UNLIKELY(d->stale_at_ms != 0 && now >= d->stale_at_ms)) {
 		d->stale_at_ms = 0;
 		lt_feed_drop_stale(d);

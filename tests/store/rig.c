@@ -68,11 +68,12 @@ make_segments(struct lt_duty *d)
 					    LT_SEGMENT_DATA_AT);
 }
 
-void
-rig_start(struct rig *r, const char *dir, void (*change)(struct lt_options *o))
+int
+rig_try_start(
+    struct rig *r, const char *dir, void (*change)(struct lt_options *o))
 {
 	struct lt_duty *d = &r->d;
-	int pair[2];
+	int pair[2], status;
 
 	memset(r, 0, sizeof(*r));
 	snprintf(r->dir, sizeof(r->dir), "%s", dir);
@@ -86,6 +87,7 @@ rig_start(struct rig *r, const char *dir, void (*change)(struct lt_options *o))
 	d->default_level = LEAT_LOGGED;
 	d->now_ms = lt_clock_mono_ms();
 	d->peer.fd = -1;
+	d->store_dir = -1;
 	lt_hash_init(&d->session_map);
 	lt_hash_init(&d->marks);
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -96,24 +98,34 @@ rig_start(struct rig *r, const char *dir, void (*change)(struct lt_options *o))
 	(void)fcntl(r->peer, F_SETFL, O_NONBLOCK);
 	d->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(d->dir >= 0);
-	assert_int_equal(lt_sys_mkdirs(d->dir, "store"), LEAT_OK);
-	d->store_dir =
-	    openat(d->dir, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(
-	    lt_commitlog_open(d->store_dir, &d->options, &d->log), LEAT_OK);
-	assert_int_equal(lt_cq_set_open(d->store_dir, &d->queues), LEAT_OK);
-	assert_int_equal(lt_recover_run(d->store_dir, d->log, d->queues,
-			     &d->recovered, NULL, NULL),
-	    LEAT_OK);
-	assert_int_equal(lt_commitlog_sync(d->log), LEAT_OK);
-	assert_int_equal(lt_commitlog_start(d->log), LEAT_OK);
-	assert_int_equal(lt_mark_load(d), LEAT_OK);
 	make_segments(d);
-	assert_int_equal(lt_batch_init(d), LEAT_OK);
+	status = lt_duty_open(d);
+	if (status == LEAT_OK)
+		status = lt_recover_run(
+		    d->store_dir, d->log, d->queues, &d->recovered, NULL, NULL);
+	if (status == LEAT_OK)
+		status = lt_commitlog_sync(d->log);
+	if (status == LEAT_OK)
+		status = lt_mark_load(d);
+	if (status == LEAT_OK)
+		status = lt_batch_init(d);
+	if (status == LEAT_OK)
+		status = lt_commitlog_start(d->log);
 	lt_session_init_system(d);
-	assert_int_equal(lt_upkeep_init(d), LEAT_OK);
+	if (status == LEAT_OK)
+		status = lt_upkeep_init(d);
+	if (d->store_ms < d->recovered.last_store_ms)
+		d->store_ms = d->recovered.last_store_ms;
 	d->is_open = 1;
-	rig_topic(r, RIG_TOPIC, RIG_NAME, 4, 6);
+	if (status == LEAT_OK)
+		rig_topic(r, RIG_TOPIC, RIG_NAME, 4, 6);
+	return status;
+}
+
+void
+rig_start(struct rig *r, const char *dir, void (*change)(struct lt_options *o))
+{
+	assert_int_equal(rig_try_start(r, dir, change), LEAT_OK);
 }
 
 void
@@ -134,7 +146,8 @@ rig_drop(struct rig *r)
 	lt_peer_set(d, -1, 0);
 	close(d->beacon_fd);
 	close(d->epoll);
-	close(d->store_dir);
+	if (d->store_dir >= 0)
+		close(d->store_dir);
 	close(d->dir);
 	close(r->peer);
 }

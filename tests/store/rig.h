@@ -41,6 +41,9 @@ void rig_dir_remove(const char *dir);
  * draining. change: settings, may be NULL. */
 void rig_start(
     struct rig *r, const char *dir, void (*change)(struct lt_options *o));
+/* The same, for a disk that may fail: a status; rig_drop in any case. */
+int rig_try_start(struct rig *r, const char *dir,
+    void (*change)(struct lt_options *o)) LT_MUST_CHECK;
 /* As if killed: nothing is flushed. */
 void rig_drop(struct rig *r);
 void rig_topic(struct rig *r, uint32_t id, const char *name, uint32_t queues,

@@ -15,6 +15,7 @@
 #include "proto/record.h"
 
 enum sort {
+	SORT_OPEN,
 	SORT_NAME,
 	SORT_READ,
 	SORT_WRITE,
@@ -38,6 +39,7 @@ concerns(enum fault what, enum sort sort)
 	case FAULT_EIO:
 		return 1;
 	case FAULT_ENOSPC:
+	case FAULT_EDQUOT:
 		return sort == SORT_WRITE || sort == SORT_SPACE ||
 		       sort == SORT_NAME;
 	case FAULT_EINTR:
@@ -64,7 +66,10 @@ strike(enum sort sort)
 	    !(atomic_load(&lasting_on) && n > atomic_load(&strike_at)))
 		return FAULT_NONE;
 	atomic_store(&struck, 1);
-	errno = what == FAULT_EIO ? EIO : what == FAULT_ENOSPC ? ENOSPC : EINTR;
+	errno = what == FAULT_EIO      ? EIO
+		: what == FAULT_ENOSPC ? ENOSPC
+		: what == FAULT_EDQUOT ? EDQUOT
+				       : EINTR;
 	return what;
 }
 
@@ -72,7 +77,7 @@ static int
 f_openat(int dir, const char *path, int flags, mode_t mode)
 {
 	atomic_fetch_add(&n_openat, 1);
-	if ((flags & O_CREAT) && strike(SORT_NAME) != FAULT_NONE)
+	if (strike(flags & O_CREAT ? SORT_NAME : SORT_OPEN) != FAULT_NONE)
 		return -1;
 	return kernel.openat(dir, path, flags, mode);
 }
@@ -123,8 +128,13 @@ f_syncfs(int fd)
 static int
 f_ftruncate(int fd, off_t bytes)
 {
-	return strike(SORT_SPACE) != FAULT_NONE ? -1
-						: kernel.ftruncate(fd, bytes);
+	struct stat st;
+
+	/* Only of files: memory has no name. */
+	if (kernel.fstat(fd, &st) == 0 && st.st_nlink > 0 &&
+	    strike(SORT_SPACE) != FAULT_NONE)
+		return -1;
+	return kernel.ftruncate(fd, bytes);
 }
 
 static int
@@ -152,6 +162,24 @@ f_mkdirat(int dir, const char *path, mode_t mode)
 		   : kernel.mkdirat(dir, path, mode);
 }
 
+static int
+f_unlinkat(int dir, const char *path, int flags)
+{
+	return strike(SORT_NAME) != FAULT_NONE
+		   ? -1
+		   : kernel.unlinkat(dir, path, flags);
+}
+
+static int
+f_fstat(int fd, struct stat *st)
+{
+	int rc = kernel.fstat(fd, st);
+
+	if (rc == 0 && st->st_nlink > 0 && strike(SORT_OPEN) != FAULT_NONE)
+		return -1;
+	return rc;
+}
+
 void
 faults_install(void)
 {
@@ -167,6 +195,8 @@ faults_install(void)
 	lt_sys.fallocate = f_fallocate;
 	lt_sys.renameat = f_renameat;
 	lt_sys.mkdirat = f_mkdirat;
+	lt_sys.unlinkat = f_unlinkat;
+	lt_sys.fstat = f_fstat;
 	n_openat = n_pwrite = n_fdatasync = n_fsync = n_syncfs = n_fallocate =
 	    0;
 	faults_arm(FAULT_NONE, 0, 0);

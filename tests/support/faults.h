@@ -12,6 +12,7 @@ enum fault {
 	FAULT_NONE,
 	FAULT_EIO,
 	FAULT_ENOSPC,
+	FAULT_EDQUOT,
 	FAULT_EINTR,
 	FAULT_SHORT /* reads and writes do half; other calls succeed */
 };
