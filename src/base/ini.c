@@ -135,14 +135,16 @@ slurp(const char *path, char **out, size_t *bytes_out, struct lt_ini_error *err)
 		    "not a regular file: name a text file");
 		goto out;
 	}
-	text = lt_mem_alloc(FILE_MAX_BYTES + 1);
+	size_t room = st.st_size < (off_t)FILE_MAX_BYTES ? (size_t)st.st_size
+							 : FILE_MAX_BYTES;
+	text = lt_mem_alloc(room + 1);
 	if (text == NULL) {
 		rc = fail(err, LEAT_E_CONFIG, 0, "out of memory");
 		goto out;
 	}
 	size_t n = 0;
 	for (;;) {
-		ssize_t got = read(fd, text + n, FILE_MAX_BYTES + 1 - n);
+		ssize_t got = read(fd, text + n, room + 1 - n);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
@@ -151,13 +153,18 @@ slurp(const char *path, char **out, size_t *bytes_out, struct lt_ini_error *err)
 			goto out;
 		}
 		n += (size_t)got;
-		if (got == 0 || n > FILE_MAX_BYTES)
+		if (got == 0 || n > room)
 			break;
 	}
 	if (n > FILE_MAX_BYTES) {
 		rc = fail(err, LEAT_E_CONFIG, 0,
 		    "larger than %u bytes: is it a configuration file?",
 		    FILE_MAX_BYTES);
+		goto out;
+	}
+	if (n > room) {
+		rc = fail(err, LEAT_E_CONFIG, 0,
+		    "it grew while it was read: try again");
 		goto out;
 	}
 	*out = text;

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "proto/record.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -320,6 +321,50 @@ lt_record_has_crc(const struct lt_record_view *view)
 	return crc_of(view) != NULL;
 }
 
+/* One property as whoever wrote it does: "name 1 value"; an id is a word. */
+static int
+is_plausible(const char *p, const char *end)
+{
+	const char *one = memchr(p, 1, (size_t)(end - p));
+
+	if (one == NULL || one == p || memchr(p, 0, (size_t)(end - p)) != NULL)
+		return 0;
+	if (end - p < HEAD_BYTES || memcmp(p, UNIQ_HEAD, HEAD_BYTES) != 0)
+		return 1;
+	for (p = one + 1; p < end; p++)
+		if (!isalnum((unsigned char)*p) && *p != '-')
+			return 0;
+	return 1;
+}
+
+/* Of a record without the CRC property: did damage take it? Then its properties
+ * make no sense, or most of this one still stands at their end. */
+static int
+had_crc(const struct lt_record_view *view)
+{
+	const char *p = view->props, *end = p + view->props_bytes;
+	const uint8_t *at = view->base + view->bytes - LT_RECORD_CRC_BYTES;
+	int same = 0;
+
+	while (p < end) {
+		const char *stop = memchr(p, 2, (size_t)(end - p));
+
+		if (stop == NULL)
+			stop = end;
+		if (!is_plausible(p, stop))
+			return 1;
+		p = stop == end ? end : stop + 1;
+	}
+	if (view->props_bytes < LT_RECORD_CRC_BYTES)
+		return 0;
+	for (int i = 0; i < HEAD_BYTES; i++)
+		same += at[i] == (uint8_t)CRC_HEAD[i];
+	for (int i = HEAD_BYTES; i < LT_RECORD_CRC_BYTES - 1; i++)
+		same += isdigit(at[i]) != 0;
+	same += at[LT_RECORD_CRC_BYTES - 1] == 2;
+	return same >= LT_RECORD_CRC_BYTES - 6;
+}
+
 int
 lt_record_check(const struct lt_record_view *view)
 {
@@ -327,9 +372,7 @@ lt_record_check(const struct lt_record_view *view)
 	uint8_t digits[10];
 
 	if (LT_UNLIKELY(at == NULL)) {
-		/* Properties never end in a zero byte: the record's end was
-		 * lost, the CRC property perhaps with it. */
-		if (view->props_bytes > 0 && view->base[view->bytes - 1] == 0)
+		if (had_crc(view))
 			return LEAT_E_CORRUPT;
 		return (lt_crc32(0, view->body, view->body_bytes) & CRC_MASK) ==
 			       view->body_crc

@@ -138,7 +138,8 @@ take_entry(struct fetch *f, const struct lt_cq_entry *e)
 	    (f->count > 0 && f->used + span(e->bytes) > f->max_bytes))
 		return LEAT_E_LIMIT;
 	status = LEAT_E_CORRUPT;
-	if (e->bytes > 0) {
+	/* Larger than any record: damaged, not a reason to ask for memory. */
+	if (e->bytes > 0 && e->bytes <= LT_BODY_MAX + LT_RECORD_OVERHEAD) {
 		status = lt_fetch_room(f->s, f->used, e->bytes, &f->fresh);
 		if (status == LEAT_E_LIMIT || status == LEAT_E_NOSPACE ||
 		    status == LEAT_E_NOMEM)

@@ -138,17 +138,59 @@ size_of(struct lt_commitlog *log, uint64_t base, uint64_t *bytes_out)
 	return rc;
 }
 
+/* The size of a segment: the largest file that fits between the names; if none
+ * is of use, the configured one. */
+static int
+find_size(struct lt_commitlog *log, uint64_t *size_out)
+{
+	uint64_t gap = UINT64_MAX, bytes;
+
+	*size_out = 0;
+	for (size_t i = 1; i < log->count; i++)
+		if (log->segments[i].base - log->segments[i - 1].base < gap)
+			gap = log->segments[i].base - log->segments[i - 1].base;
+	for (size_t i = 0; i < log->count; i++) {
+		int rc = size_of(log, log->segments[i].base, &bytes);
+		if (rc != LEAT_OK)
+			return rc;
+		if (bytes <= gap && bytes > *size_out)
+			*size_out = bytes;
+	}
+	if (*size_out < 2 * LT_RECORD_FIXED)
+		*size_out = log->bytes;
+	return LEAT_OK;
+}
+
+/* Something cut the file short: zeroes in place of what is gone, which the pass
+ * over the log names as damage; what is before it can be read again. */
+static int
+mend_segment(struct lt_commitlog *log, const char *name, uint64_t size)
+{
+	int rc = LEAT_OK;
+	int fd = lt_sys.openat(log->dir, name, O_RDWR | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return lt_sys_status(errno);
+	if (lt_sys.ftruncate(fd, (off_t)size) != 0)
+		rc = lt_sys_status(errno);
+	lt_sys.close(fd);
+	return rc;
+}
+
 /* All files have one size; an empty last one is a crash's and goes. */
 static int
 check_segments(struct lt_commitlog *log)
 {
 	char name[LT_EXTENT_NAME];
 	uint64_t bytes = 0;
-	uint64_t size = 0;
+	uint64_t size;
+	int rc = find_size(log, &size);
 
+	if (rc != LEAT_OK)
+		return rc;
 	for (size_t i = 0; i < log->count; i++) {
 		uint64_t base = log->segments[i].base;
-		int rc = size_of(log, base, &bytes);
+		rc = size_of(log, base, &bytes);
 		if (rc != LEAT_OK)
 			return rc;
 		lt_extent_name(name, base);
@@ -157,15 +199,20 @@ check_segments(struct lt_commitlog *log)
 			log->count--;
 			break;
 		}
-		if (i == 0)
-			size = bytes;
-		if (bytes != size || bytes < 2 * LT_RECORD_FIXED ||
-		    base > INT64_MAX - size ||
+		if (bytes > size || base > INT64_MAX - size ||
 		    (i > 0 && base - log->segments[i - 1].base < size)) {
 			lt_log_error("segment.size",
 			    "file=%s bytes=%" PRIu64 " expected=%" PRIu64, name,
 			    bytes, size);
 			return LEAT_E_CORRUPT;
+		}
+		if (bytes < size) {
+			lt_log_warn("segment.short",
+			    "file=%s bytes=%" PRIu64 " expected=%" PRIu64, name,
+			    bytes, size);
+			rc = mend_segment(log, name, size);
+			if (rc != LEAT_OK)
+				return rc;
 		}
 		if (i > 0 && base - log->segments[i - 1].base > size)
 			lt_log_warn("segment.missing", "before=%s", name);

@@ -170,6 +170,25 @@ get_file(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	return LEAT_OK;
 }
 
+/* Whole read; what a file that was cut short lacks is zeroes. END: it has
+ * nothing there. */
+static int
+read_raw(int fd, uint8_t *raw, size_t bytes, uint64_t at)
+{
+	struct stat st;
+	int rc = lt_sys_read_full(fd, raw, bytes, at);
+
+	if (rc != LEAT_E_END)
+		return rc;
+	if (lt_sys.fstat(fd, &st) != 0)
+		return lt_sys_status(errno);
+	if ((uint64_t)st.st_size <= at || (uint64_t)st.st_size - at >= bytes)
+		return LEAT_E_END;
+	memset(raw, 0, bytes);
+	return lt_sys_read_full(
+	    fd, raw, (size_t)((uint64_t)st.st_size - at), at);
+}
+
 /* Up to BLOCK entries of one file from slot `at`; *count_out can be fewer at
  * the file's end. */
 static int
@@ -184,8 +203,8 @@ read_block(
 	if (n > max)
 		n = max;
 	*count_out = 0;
-	int rc = lt_sys_read_full(
-	    fd, raw, n * LT_CQ_ENTRY_BYTES, at * LT_CQ_ENTRY_BYTES);
+	int rc =
+	    read_raw(fd, raw, n * LT_CQ_ENTRY_BYTES, at * LT_CQ_ENTRY_BYTES);
 	if (rc == LEAT_E_END)
 		return LEAT_OK; /* being made: nothing there yet */
 	if (rc != LEAT_OK)

@@ -78,22 +78,24 @@ last_old_entry(int dir, const char *path, uint64_t base, uint64_t log_min,
     uint8_t *block, int64_t *next_out)
 {
 	uint64_t at = FILE_BYTES;
+	struct stat st;
 	int rc = LEAT_OK;
 	int fd = lt_sys.openat(dir, path, O_RDONLY | O_CLOEXEC, 0);
 
 	*next_out = -1;
 	if (fd < 0)
 		return lt_sys_status(errno);
+	if (lt_sys.fstat(fd, &st) != 0)
+		rc = lt_sys_status(errno);
+	else if ((uint64_t)st.st_size < at) /* cut short */
+		at = (uint64_t)st.st_size / LT_CQ_ENTRY_BYTES *
+		     LT_CQ_ENTRY_BYTES;
 	while (rc == LEAT_OK && *next_out < 0 && at > 0) {
 		size_t n =
 		    at % BLOCK_BYTES == 0 ? BLOCK_BYTES : at % BLOCK_BYTES;
 
 		at -= n;
 		rc = lt_sys_read_full(fd, block, n, at);
-		if (rc == LEAT_E_END) { /* a shorter file */
-			rc = LEAT_OK;
-			continue;
-		}
 		for (size_t i = n; rc == LEAT_OK && i > 0;) {
 			int64_t offset;
 			uint32_t bytes;

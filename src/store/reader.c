@@ -143,12 +143,35 @@ list(struct lt_reader *r, struct segment **out, size_t *count_out)
 	return LEAT_OK;
 }
 
-/* Keep segments of the size that the oldest one has, and their inodes. */
+/* The size of a segment: the largest file that fits between the names. */
+static void
+find_size(struct lt_reader *r, const struct segment *all, size_t count)
+{
+	uint64_t gap = UINT64_MAX;
+	struct stat st;
+	int fd;
+
+	for (size_t i = 1; i < count; i++)
+		if (all[i].base - all[i - 1].base < gap)
+			gap = all[i].base - all[i - 1].base;
+	for (size_t i = 0; i < count; i++) {
+		if (open_segment(r, all[i].base, &fd, &st) != LEAT_OK)
+			continue;
+		lt_sys.close(fd);
+		if ((uint64_t)st.st_size <= gap &&
+		    (uint64_t)st.st_size > r->bytes)
+			r->bytes = (uint64_t)st.st_size;
+	}
+}
+
+/* Keep segments of the one size, and those cut short, and their inodes. */
 static int
 look(struct lt_reader *r, struct segment *all, size_t *count)
 {
 	size_t kept = 0;
 
+	if (r->bytes == 0)
+		find_size(r, all, *count);
 	for (size_t i = 0; i < *count; i++) {
 		struct stat st;
 		int fd;
@@ -159,17 +182,15 @@ look(struct lt_reader *r, struct segment *all, size_t *count)
 		if (rc != LEAT_OK)
 			return rc;
 		lt_sys.close(fd);
-		if (r->bytes == 0)
-			r->bytes = (uint64_t)st.st_size;
-		if ((uint64_t)st.st_size != r->bytes || r->bytes == 0 ||
-		    all[i].base > INT64_MAX - r->bytes) {
-			if (st.st_size != 0)
-				lt_log_warn("segment.size",
-				    "base=%" PRIu64 " bytes=%jd want=%" PRIu64,
-				    all[i].base, (intmax_t)st.st_size,
-				    r->bytes);
+		if ((uint64_t)st.st_size != r->bytes && st.st_size != 0)
+			lt_log_warn("segment.size",
+			    "base=%" PRIu64 " bytes=%jd want=%" PRIu64,
+			    all[i].base, (intmax_t)st.st_size, r->bytes);
+		/* An empty last one is being made. */
+		if ((uint64_t)st.st_size > r->bytes || r->bytes == 0 ||
+		    (st.st_size == 0 && i + 1 == *count) ||
+		    all[i].base > INT64_MAX - r->bytes)
 			continue;
-		}
 		all[kept] = all[i];
 		all[kept++].ino = st.st_ino;
 	}
@@ -333,12 +354,39 @@ find(struct lt_reader *r, uint64_t log_offset)
 	return &r->segments[i - 1];
 }
 
+/* A file that was cut short has zeroes in place of what is gone. */
+static int
+map_file(const struct lt_reader *r, int fd, uint64_t bytes, void **out)
+{
+	void *p, *front;
+
+	if (bytes == r->bytes) {
+		*out = lt_sys.mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+		return *out == MAP_FAILED ? lt_sys_status(errno) : LEAT_OK;
+	}
+	p = lt_sys.mmap(NULL, r->bytes, PROT_READ,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return lt_sys_status(errno);
+	*out = p;
+	if (bytes == 0)
+		return LEAT_OK;
+	front = lt_sys.mmap(p, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (front == MAP_FAILED) {
+		int rc = lt_sys_status(errno);
+
+		munmap(p, r->bytes);
+		return rc;
+	}
+	return LEAT_OK;
+}
+
 static int
 map(struct lt_reader *r, struct segment *s)
 {
 	struct segment *oldest = NULL;
 	struct stat st;
-	void *p;
+	void *p = NULL;
 	int fd, rc;
 
 	s->used = ++r->tick;
@@ -353,12 +401,10 @@ map(struct lt_reader *r, struct segment *s)
 	rc = open_segment(r, s->base, &fd, &st);
 	if (rc != LEAT_OK)
 		return rc;
-	if ((uint64_t)st.st_size != r->bytes) {
-		lt_sys.close(fd);
-		return LEAT_E_CORRUPT;
-	}
-	p = lt_sys.mmap(NULL, r->bytes, PROT_READ, MAP_SHARED, fd, 0);
-	rc = p == MAP_FAILED ? lt_sys_status(errno) : LEAT_OK;
+	if ((uint64_t)st.st_size > r->bytes)
+		rc = LEAT_E_CORRUPT;
+	else
+		rc = map_file(r, fd, (uint64_t)st.st_size, &p);
 	lt_sys.close(fd);
 	if (rc != LEAT_OK)
 		return rc;

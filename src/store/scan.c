@@ -392,7 +392,7 @@ trace_back(struct scan *s, uint64_t end)
 {
 	struct lt_reader *r = s->c->reader;
 	uint64_t pos = s->log_min, from = s->c->from;
-	struct lt_session_trace *later = s->traces + s->trace_head;
+	size_t first = s->trace_head;
 	size_t later_count = s->trace_end - s->trace_head;
 	struct lt_session_trace *old = s->traces;
 	struct lt_record_view v;
@@ -419,7 +419,7 @@ trace_back(struct scan *s, uint64_t end)
 		rc = lt_mem_grow((void **)&s->traces, &s->trace_capacity,
 		    s->trace_end, sizeof(s->traces[0]));
 		if (rc == LEAT_OK)
-			s->traces[s->trace_end++] = later[i];
+			s->traces[s->trace_end++] = old[first + i];
 	}
 	lt_mem_free(old);
 	return rc;
