@@ -148,7 +148,9 @@ lt_upkeep_disk(struct lt_duty *d)
 		lt_log_info("segments-deleted", "count=%u log_min=%llu",
 		    r.dropped, (unsigned long long)lt_commitlog_min(d->log));
 		/* Their blocks are free once nobody maps them. */
-		lt_peer_number(d, LT_OP_E_ROLLED, 0, lt_commitlog_min(d->log));
+		if (d->is_open)
+			lt_peer_number(
+			    d, LT_OP_E_ROLLED, 0, lt_commitlog_min(d->log));
 	}
 	while (lt_commitlog_segment_at(d->log, n, &seg) == LEAT_OK)
 		n++;
