@@ -35,8 +35,9 @@
 #define GROWTH_KIB 4096
 #define DRIFT_TIMES 5
 #define DRIFT_US 100000
-#define DRIFT_SECONDS 150 /* a shorter soak tells p99, but does not judge it   \
-			   */
+#define DRIFT_SECONDS                                                          \
+	150 /* a shorter soak tells p99, but does not judge it                 \
+	     */
 #define CALM_MS 1000 /* after chaos: nothing is timed */
 #define RATE_MAX 500 /* of one producer */
 #define RETAIN_MIB 24
