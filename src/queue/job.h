@@ -126,7 +126,8 @@ void lt_storelink_call(struct lt_manager *m, void *msg, size_t bytes,
 void lt_storelink_job(struct lt_job *job, void *msg, size_t bytes);
 void lt_storelink_job_fds(struct lt_job *job, void *msg, size_t bytes,
     const int *fds, size_t fd_count);
-/* S_QUEUE_SYNC: entries below max are in the files; qref->max is set. job may
+/* S_QUEUE_SYNC: entries below max are in the files, or lent
+ * to the view; qref->max is set. job may
  * be NULL. */
 void lt_storelink_sync(struct lt_manager *m, uint32_t topic, uint32_t queue,
     const char *name, struct lt_job *job);

@@ -1,7 +1,7 @@
 /*
  * keyfile.c - index files on the disk, and what an unclean stop does to them.
  *
- * DIR/store/index.checkpoint holds, for a moment when all files were on the
+ * DIR/store/index/checkpoint holds, for a moment when all files were on the
  * disk, how far the log was indexed, the newest file and its header; and
  * whether anything was written since. If so, newer files go and the newest one
  * of the checkpoint is brought back: its entries below the recorded count are
@@ -34,7 +34,7 @@
 #include "leat/status.h"
 
 #define DIRECTORY "index"
-#define CHECKPOINT "index.checkpoint"
+#define CHECKPOINT DIRECTORY "/checkpoint"
 #define RESERVE_STEP (1u << 20)
 #define MARK_MAGIC 0x4c544b49u
 #define MARK_BYTES 80

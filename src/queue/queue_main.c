@@ -284,7 +284,8 @@ lt_manager_store_event(
 		if (m->reader != NULL)
 			(void)!lt_reader_refresh(m->reader);
 		lt_query_trim(m);
-		lt_state_rewrite(m);
+		if (((const struct lt_wire_number *)msg)->number != 0)
+			lt_state_rewrite(m); /* else segments were deleted */
 		break;
 	case LT_OP_E_FORGED:
 		s = lt_session_find(

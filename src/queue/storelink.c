@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/consumequeue.h"
 
 struct call {
 	uint32_t tag;
@@ -27,6 +28,7 @@ struct sync_call {
 	uint32_t topic;
 	uint32_t queue;
 	struct lt_job *job;
+	char name[LT_NAME_FIELD];
 };
 
 static void
@@ -40,6 +42,26 @@ end_call(
 	(void)lt_hash_del(&m->calls, &call->tag, sizeof(call->tag));
 	lt_mem_free(call);
 	done(m, number, user, status, status == LEAT_OK ? reply : NULL);
+}
+
+/* Before anybody relies on it: entries that are not in the files, or none. */
+static void
+note_lent(struct lt_manager *m, const struct call *call,
+    const struct lt_wire *msg, int *fd)
+{
+	const struct lt_wire_range *r = (const void *)msg;
+	const struct sync_call *sync = call->user;
+	int lent = -1;
+
+	if (msg->bytes < sizeof(*r) || r->max_offset < r->min_offset)
+		return;
+	if (fd != NULL) {
+		lent = *fd;
+		*fd = -1; /* the port closes what is left */
+	}
+	if (lt_cq_view_lent(m->view, sync->name, sync->queue, r->min_offset,
+		(size_t)(r->max_offset - r->min_offset), lent) != LEAT_OK)
+		lt_manager_fatal("out of memory");
 }
 
 static void
@@ -57,8 +79,11 @@ store_message(struct lt_port *port, struct lt_wire *msg, size_t bytes, int *fds,
 		return;
 	}
 	call = lt_hash_get(&m->calls, &msg->tag, sizeof(msg->tag));
-	if (call != NULL)
-		end_call(m, call, msg->status, msg);
+	if (call == NULL)
+		return;
+	if (msg->op == LT_OP_S_QUEUE_SYNC && msg->status == LEAT_OK)
+		note_lent(m, call, msg, fd_count > 0 ? &fds[0] : NULL);
+	end_call(m, call, msg->status, msg);
 }
 
 static void
@@ -212,6 +237,7 @@ lt_storelink_sync(struct lt_manager *m, uint32_t topic, uint32_t queue,
 	call->topic = topic;
 	call->queue = queue;
 	call->job = job;
+	(void)lt_bytes_field(call->name, sizeof(call->name), name);
 	memset(&msg, 0, sizeof(msg));
 	lt_wire_init(&msg.h, LT_OP_S_QUEUE_SYNC, sizeof(msg), 0, 0);
 	msg.topic = topic;

@@ -402,6 +402,7 @@ lt_batch_sweep(struct lt_duty *d)
 	int64_t wall = lt_clock_wall_ms();
 
 	LT_ASSERT(!d->batch.is_appended);
+	lt_upkeep_secure(d);
 	if (wall > d->store_ms)
 		d->store_ms = wall;
 	/* Before a sync, which takes long, everything there is goes in. */

@@ -56,6 +56,7 @@ struct lt_commitlog {
 	struct lt_extent *unsynced[LT_COMMITLOG_UNSYNCED];
 	size_t unsynced_count;
 	uint64_t end;
+	uint64_t secured; /* blocks are there up to this log offset */
 	uint64_t synced;
 	struct lt_filler *filler;
 };
@@ -518,6 +519,7 @@ lt_commitlog_set_end(struct lt_commitlog *log, uint64_t end)
 	if (rc != LEAT_OK)
 		return rc;
 	log->end = log->synced = end;
+	log->secured = 0;
 	log->dir_dirty = 0;
 	lt_filler_use(log->filler, log->cur, end - log->cur->base);
 	return LEAT_OK;
@@ -598,6 +600,48 @@ write_part(
 		*done += n;
 	} while (rc == LEAT_E_NOSPACE && lt_filler_shed(log->filler));
 	return rc;
+}
+
+/* Blocks of one segment below `to`, from its base. */
+static int
+secure_part(struct lt_commitlog *log, struct lt_extent *e, uint64_t to)
+{
+	uint64_t reserved;
+	int rc;
+
+	if (to > log->bytes)
+		to = log->bytes;
+	do
+		rc = lt_extent_reserve(e, to, &reserved);
+	while (rc == LEAT_E_NOSPACE && lt_filler_shed(log->filler));
+	if (rc == LEAT_OK)
+		log->secured = e->base + reserved;
+	return rc == LEAT_OK || rc == LEAT_E_NOSPACE ? rc
+						     : fail(log, "fallocate");
+}
+
+int
+lt_commitlog_secure(struct lt_commitlog *log, uint64_t bytes)
+{
+	uint64_t next = log->cur->base + log->bytes;
+	int rc;
+
+	if (LT_LIKELY(log->end + bytes <= log->secured))
+		return LEAT_OK;
+	if (lt_commitlog_failed(log))
+		return LEAT_E_IO;
+	/* Both have them already, and there is no third. */
+	if (log->secured == next + log->bytes)
+		return LEAT_OK;
+	rc = secure_part(log, log->cur, log->end + bytes - log->cur->base);
+	if (rc != LEAT_OK || log->end + bytes <= next)
+		return rc;
+	if (log->next == NULL)
+		rc = lt_filler_next(log->filler, next, &log->next);
+	if (rc == LEAT_OK)
+		return secure_part(log, log->next, log->end + bytes - next);
+	return rc == LEAT_E_NOSPACE || rc == LEAT_E_NOMEM ? rc
+							  : fail(log, "next");
 }
 
 int

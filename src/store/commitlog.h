@@ -40,6 +40,11 @@ uint64_t lt_commitlog_segment_bytes(const struct lt_commitlog *log);
 /* Record bytes that still fit into the current segment (8 stay for BLANK). */
 uint64_t lt_commitlog_room(const struct lt_commitlog *log);
 
+/* Have blocks for the `bytes` behind the end, in this segment and the next (no
+ * further), so that appends that stay there cannot meet a full disk. One
+ * comparison while they are there. LEAT_OK, NOSPACE, IO. */
+int lt_commitlog_secure(struct lt_commitlog *log, uint64_t bytes) LT_MUST_CHECK;
+
 /* Append whole sealed records, bytes <= room, at the end, by one pwrite (two
  * around the failpoint store.append.half). LEAT_OK, NOSPACE (nothing counts as
  * written; the same batch may be tried again), IO. */

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -407,6 +408,8 @@ flush(struct lt_cq_set *set, struct lt_cq *cq)
 		    cq->buf + half * LT_CQ_ENTRY_BYTES, count - half);
 	if (rc == LEAT_OK)
 		cq->flushed = cq->next;
+	else if (rc == LEAT_E_NOSPACE)
+		set->starved = 1;
 	return rc;
 }
 
@@ -575,7 +578,32 @@ lt_cq_flush_some(struct lt_cq_set *set, size_t max)
 		set->flushing = cq->dirty_next;
 		rest(set, cq, count);
 	}
-	return set->flushing == NULL ? LEAT_OK : LEAT_E_AGAIN;
+	if (set->flushing != NULL)
+		return LEAT_E_AGAIN;
+	set->starved = 0;
+	return LEAT_OK;
+}
+
+int
+lt_cq_is_starved(const struct lt_cq_set *set)
+{
+	return set->starved;
+}
+
+int
+lt_cq_lend(const struct lt_cq *cq, int *fd_out)
+{
+	int fd = lt_sys.memfd_create("leat-entries", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return lt_sys_status(errno);
+	int rc =
+	    lt_sys_write_full(fd, cq->buf, buffered(cq) * LT_CQ_ENTRY_BYTES, 0);
+	if (rc != LEAT_OK)
+		lt_sys.close(fd);
+	else
+		*fd_out = fd;
+	return rc;
 }
 
 int

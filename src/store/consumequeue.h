@@ -63,6 +63,11 @@ int lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
  * next becomes at least offset + 1. */
 int lt_cq_put_at(struct lt_cq_set *set, struct lt_cq *cq, int64_t offset,
     const struct lt_cq_entry *entry) LT_MUST_CHECK;
+/* 1 after a flush found no space, until one of all queues succeeds. */
+int lt_cq_is_starved(const struct lt_cq_set *set);
+/* A descriptor of memory with the entries [flushed, next), as in a file: for
+ * readers while there is no space for a flush. The caller closes it. */
+int lt_cq_lend(const struct lt_cq *cq, int *fd_out) LT_MUST_CHECK;
 /* Write buffered entries of one / of all queues to their files. */
 int lt_cq_flush(struct lt_cq_set *set, struct lt_cq *cq) LT_MUST_CHECK;
 int lt_cq_flush_all(struct lt_cq_set *set) LT_MUST_CHECK;
@@ -106,6 +111,10 @@ void lt_cq_view_close(struct lt_cq_view *view);
 int lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
     int64_t offset, struct lt_cq_entry *out, size_t max,
     size_t *count_out) LT_MUST_CHECK;
+/* Entries [first, first + count) of this queue are in fd (taken) until they are
+ * in the files; fd -1: all told before are. Replaces what was told before. */
+int lt_cq_view_lent(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    int64_t first, size_t count, int fd) LT_MUST_CHECK;
 /* Smallest offset whose entry points at or above log_min (binary search; max
  * if all are older). max: as told by the store (LT_OP_S_QUEUE_SYNC). */
 int lt_cq_view_min(struct lt_cq_view *view, const char *topic, uint32_t queue,

@@ -303,21 +303,26 @@ on_queue_sync(struct lt_duty *d, struct received *r)
 	struct lt_cq *cq = find_queue(d, m->topic, m->queue);
 	struct lt_wire_range a;
 	int status = LEAT_OK;
+	int fd = -1;
 
 	memset(&a, 0, sizeof(a));
 	if (cq != NULL) {
 		status = lt_cq_flush(d->queues, cq);
+		a.min_offset = cq->flushed;
 		a.max_offset = cq->next;
-		/* No room for the entries: what is written can be read. */
+		/* No room for the entries: they go along. */
 		if (status == LEAT_E_NOSPACE) {
-			a.max_offset = cq->flushed;
 			status = LEAT_OK;
+			if (lt_cq_lend(cq, &fd) != LEAT_OK)
+				a.max_offset = cq->flushed;
 		}
 	} else if (lt_topicmap_get(d, m->topic) == NULL) {
 		status = LEAT_E_NOTFOUND;
 	}
 	lt_wire_reply(&a.h, &m->h, sizeof(a), 0, status);
-	lt_peer_send(d, &a, sizeof(a), -1);
+	lt_peer_send(d, &a, sizeof(a), fd);
+	if (fd >= 0)
+		lt_sys.close(fd);
 	return status == LEAT_E_IO ? LEAT_E_IO : LEAT_OK;
 }
 

@@ -43,6 +43,7 @@ struct lt_cq_set {
 	struct lt_cq *flushing; /* taken from dirty by a flush under way */
 	size_t touched; /* files, each counted once while its slot lives */
 	size_t buf_bytes;
+	int starved; /* a flush found no space */
 	uint64_t clock;
 	struct lt_cqset_slot slots[LT_CQSET_SLOTS];
 };

@@ -44,10 +44,21 @@ struct slot {
 	int fd;
 };
 
+/* Entries the store has no space to write: told, not in the files. */
+struct lent {
+	struct lent *next;
+	int64_t first;
+	int64_t end;
+	uint32_t queue;
+	int fd;
+	char topic[];
+};
+
 struct lt_cq_view {
 	int store_dir;
 	int dir; /* -1: no consumequeue/ yet */
 	uint64_t clock;
+	struct lent *lent; /* empty but on a full disk */
 	struct slot slots[SLOTS];
 };
 
@@ -74,6 +85,53 @@ close_slot(struct slot *s)
 	s->topic = NULL;
 }
 
+static struct lent **
+find_lent(struct lt_cq_view *view, const char *topic, uint32_t queue)
+{
+	struct lent **link = &view->lent;
+
+	while (*link != NULL &&
+	       ((*link)->queue != queue || strcmp((*link)->topic, topic) != 0))
+		link = &(*link)->next;
+	return link;
+}
+
+static void
+drop_lent(struct lent **link)
+{
+	struct lent *l = *link;
+
+	*link = l->next;
+	lt_sys.close(l->fd);
+	lt_mem_free(l);
+}
+
+int
+lt_cq_view_lent(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    int64_t first, size_t count, int fd)
+{
+	struct lent **link = find_lent(view, topic, queue);
+	size_t bytes = strlen(topic) + 1;
+
+	if (*link != NULL)
+		drop_lent(link);
+	if (fd < 0)
+		return LEAT_OK;
+	struct lent *l = lt_mem_alloc(sizeof *l + bytes);
+	if (l == NULL) {
+		lt_sys.close(fd);
+		return LEAT_E_NOMEM;
+	}
+	l->first = first;
+	l->end = first + (int64_t)count;
+	l->queue = queue;
+	l->fd = fd;
+	memcpy(l->topic, topic, bytes);
+	l->next = view->lent;
+	view->lent = l;
+	return LEAT_OK;
+}
+
 void
 lt_cq_view_close(struct lt_cq_view *view)
 {
@@ -81,6 +139,8 @@ lt_cq_view_close(struct lt_cq_view *view)
 		return;
 	for (size_t i = 0; i < SLOTS; i++)
 		close_slot(&view->slots[i]);
+	while (view->lent != NULL)
+		drop_lent(&view->lent);
 	if (view->dir >= 0)
 		lt_sys.close(view->dir);
 	lt_mem_free(view);
@@ -189,14 +249,14 @@ read_raw(int fd, uint8_t *raw, size_t bytes, uint64_t at)
 	    fd, raw, (size_t)((uint64_t)st.st_size - at), at);
 }
 
-/* Up to BLOCK entries of one file from slot `at`; *count_out can be fewer at
- * the file's end. */
+/* Up to BLOCK entries from slot `at` of the `slots` that a file has;
+ * *count_out can be fewer at the file's end. */
 static int
-read_block(
-    int fd, uint64_t at, struct lt_cq_entry *out, size_t max, size_t *count_out)
+read_block(int fd, uint64_t at, uint64_t slots, struct lt_cq_entry *out,
+    size_t max, size_t *count_out)
 {
 	uint8_t raw[BLOCK * LT_CQ_ENTRY_BYTES];
-	size_t n = LT_CQ_FILE_ENTRIES - at;
+	size_t n = slots - at;
 
 	if (n > BLOCK)
 		n = BLOCK;
@@ -219,6 +279,28 @@ read_block(
 	return LEAT_OK;
 }
 
+/* Up to BLOCK entries of the queue from offset, from where they are.
+ * NOTFOUND: no file holds it. */
+static int
+read_some(struct lt_cq_view *view, const char *topic, uint32_t queue,
+    int64_t offset, struct lt_cq_entry *out, size_t max, size_t *count_out)
+{
+	uint64_t at = (uint64_t)offset % LT_CQ_FILE_ENTRIES;
+	const struct lent *l = *find_lent(view, topic, queue);
+	int fd;
+
+	if (l != NULL && offset >= l->first && offset < l->end)
+		return read_block(l->fd, (uint64_t)(offset - l->first),
+		    (uint64_t)(l->end - l->first), out, max, count_out);
+	if (l != NULL && offset < l->first && l->first - offset < (int64_t)max)
+		max = (size_t)(l->first - offset);
+	int rc = get_file(
+	    view, topic, queue, (uint64_t)offset / LT_CQ_FILE_ENTRIES, &fd);
+	return rc != LEAT_OK ? rc
+			     : read_block(fd, at, LT_CQ_FILE_ENTRIES, out, max,
+				   count_out);
+}
+
 /* 1: an entry at or behind slot `at` is written; 0: none; else a status. Holes
  * are jumped over, so asking at a queue's end is cheap. */
 static int
@@ -228,7 +310,8 @@ is_written_behind(int fd, uint64_t at)
 	size_t n;
 
 	while (at < LT_CQ_FILE_ENTRIES) {
-		int rc = read_block(fd, at, block, BLOCK, &n);
+		int rc =
+		    read_block(fd, at, LT_CQ_FILE_ENTRIES, block, BLOCK, &n);
 		if (rc != LEAT_OK || n == 0)
 			return rc;
 		for (size_t i = 0; i < n; i++)
@@ -271,17 +354,13 @@ lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	if (offset < 0)
 		return LEAT_E_INVALID;
 	while (have < max) {
-		uint64_t pos = (uint64_t)offset + have;
 		size_t n;
-		rc =
-		    get_file(view, topic, queue, pos / LT_CQ_FILE_ENTRIES, &fd);
+		rc = read_some(view, topic, queue, offset + (int64_t)have,
+		    out + have, max - have, &n);
 		if (rc == LEAT_E_NOTFOUND && have > 0)
 			break;
 		if (rc == LEAT_E_NOTFOUND)
 			return exists(view, topic, queue);
-		if (rc == LEAT_OK)
-			rc = read_block(fd, pos % LT_CQ_FILE_ENTRIES,
-			    out + have, max - have, &n);
 		if (rc != LEAT_OK)
 			return rc;
 		if (n == 0)
@@ -295,8 +374,10 @@ lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	if (written < have) {
 		uint64_t last = (uint64_t)offset + have - 1;
 		uint64_t file = last / LT_CQ_FILE_ENTRIES;
+		const struct lent *l = *find_lent(view, topic, queue);
 		int behind = 1;
-		if (get_file(view, topic, queue, file + 1, &fd) != LEAT_OK &&
+		if ((l == NULL || l->end <= (int64_t)last) &&
+		    get_file(view, topic, queue, file + 1, &fd) != LEAT_OK &&
 		    get_file(view, topic, queue, file, &fd) == LEAT_OK)
 			behind = is_written_behind(
 			    fd, last % LT_CQ_FILE_ENTRIES + 1);
@@ -351,6 +432,19 @@ note_first(const char *name, void *user)
 	return 0;
 }
 
+/* Where to look next if nothing is at offset: the next file, or what is lent
+ * before that. */
+static int64_t
+look_behind(
+    struct lt_cq_view *view, const char *topic, uint32_t queue, int64_t offset)
+{
+	const struct lent *l = *find_lent(view, topic, queue);
+	int64_t next = (offset / LT_CQ_FILE_ENTRIES + 1) * LT_CQ_FILE_ENTRIES;
+
+	return l != NULL && offset < l->first && l->first < next ? l->first
+								 : next;
+}
+
 /* First entry in [offset, end) that is not gone. END: there is none. */
 static int
 next_entry(struct lt_cq_view *view, const char *topic, uint32_t queue,
@@ -358,20 +452,13 @@ next_entry(struct lt_cq_view *view, const char *topic, uint32_t queue,
 {
 	struct lt_cq_entry block[BLOCK];
 	size_t n;
-	int fd;
 
 	while (offset < end) {
-		uint64_t file = (uint64_t)offset / LT_CQ_FILE_ENTRIES;
-		uint64_t at = (uint64_t)offset % LT_CQ_FILE_ENTRIES;
-		int64_t next_file = (int64_t)(file + 1) * LT_CQ_FILE_ENTRIES;
-		int rc = get_file(view, topic, queue, file, &fd);
-		if (rc == LEAT_E_NOTFOUND) {
-			offset = next_file;
-			continue;
-		}
-		if (rc == LEAT_OK)
-			rc = read_block(fd, at, block, BLOCK, &n);
-		if (rc != LEAT_OK)
+		int rc =
+		    read_some(view, topic, queue, offset, block, BLOCK, &n);
+		if (rc == LEAT_E_NOTFOUND)
+			n = 0;
+		else if (rc != LEAT_OK)
 			return rc;
 		for (size_t i = 0; i < n && offset + (int64_t)i < end; i++)
 			if (block[i].bytes != 0) {
@@ -379,7 +466,8 @@ next_entry(struct lt_cq_view *view, const char *topic, uint32_t queue,
 				*offset_out = offset + (int64_t)i;
 				return LEAT_OK;
 			}
-		offset = n == 0 ? next_file : offset + (int64_t)n;
+		offset = n == 0 ? look_behind(view, topic, queue, offset)
+				: offset + (int64_t)n;
 	}
 	return LEAT_E_END;
 }
@@ -397,14 +485,16 @@ lt_cq_view_min(struct lt_cq_view *view, const char *topic, uint32_t queue,
 		return LEAT_E_NAME;
 	snprintf(path, sizeof path, "%s/%u", topic, queue);
 	int rc = each_name(view, path, note_first, &first);
-	if (rc != LEAT_OK)
+	const struct lent *l = *find_lent(view, topic, queue);
+	if (rc != LEAT_OK && (rc != LEAT_E_NOTFOUND || l == NULL))
 		return rc;
 	*min_out = max;
-	if (first == UINT64_MAX)
+	if (first == UINT64_MAX && l == NULL)
 		return LEAT_OK;
 	/* Entries point to ever later records: the answer lies in [low, high],
 	 * and *min_out is the best one met so far. */
-	int64_t low = (int64_t)first * LT_CQ_FILE_ENTRIES;
+	int64_t low = first == UINT64_MAX ? l->first
+					  : (int64_t)first * LT_CQ_FILE_ENTRIES;
 	int64_t high = max;
 	while (low < high) {
 		int64_t middle = low + (high - low) / 2;

@@ -388,13 +388,17 @@ int lt_upkeep_init(struct lt_duty *d) LT_MUST_CHECK;
 int lt_upkeep_run(struct lt_duty *d) LT_MUST_CHECK;
 /* Milliseconds until something is due, at most the cap. */
 int lt_upkeep_wait_ms(const struct lt_duty *d);
-void lt_upkeep_disk(struct lt_duty *d);
+/* Retention, and whether there is space. LEAT_OK or fatal. */
+int lt_upkeep_disk(struct lt_duty *d) LT_MUST_CHECK;
+/* Before lanes are swept: no space for what they may hold and for the broker's
+ * own records after it means that publishing is refused. */
+void lt_upkeep_secure(struct lt_duty *d);
 
 /* --- peer.c --- */
 /* Take the socket (-1: none); what waited for the old one is forgotten. */
 void lt_peer_set(struct lt_duty *d, int fd, uint64_t gen);
 /* Send or put into the outbox; forgotten when there is no peer. fd: -1, or a
- * descriptor that stays open. */
+ * descriptor to send along (borrowed). */
 void lt_peer_send(struct lt_duty *d, const void *msg, size_t bytes, int fd);
 void lt_peer_flush(struct lt_duty *d);
 void lt_peer_number(

@@ -277,6 +277,22 @@ lt_extent_claim(struct lt_extent *e, uint64_t to)
 }
 
 int
+lt_extent_reserve(struct lt_extent *e, uint64_t to, uint64_t *reserved_out)
+{
+	LT_ASSERT(to <= e->bytes);
+	pthread_mutex_lock(&e->lock);
+	e->waiting++;
+	while (e->busy_end != 0)
+		pthread_cond_wait(&e->change, &e->lock);
+	e->waiting--;
+	int rc = reserve(e, e->fd, to);
+	*reserved_out = e->reserved;
+	pthread_cond_broadcast(&e->change);
+	pthread_mutex_unlock(&e->lock);
+	return rc;
+}
+
+int
 lt_extent_write(struct lt_extent *e, const void *buf, size_t bytes, uint64_t at,
     size_t *done_out)
 {

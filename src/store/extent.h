@@ -48,6 +48,10 @@ void lt_extent_unref(struct lt_extent *e);
  * zeroes on its way. Allocates blocks where the filler has not been: NOSPACE,
  * IO. */
 int lt_extent_claim(struct lt_extent *e, uint64_t to) LT_MUST_CHECK;
+/* Writer: have blocks for everything below `to`, so that writing there cannot
+ * meet a full disk. *reserved_out: blocks are there up to here. NOSPACE, IO. */
+int lt_extent_reserve(
+    struct lt_extent *e, uint64_t to, uint64_t *reserved_out) LT_MUST_CHECK;
 /* Writer: claim, then write. *done_out: bytes of buf known to be written, also
  * on failure. LEAT_OK, NOSPACE, IO. */
 int lt_extent_write(struct lt_extent *e, const void *buf, size_t bytes,

@@ -19,7 +19,7 @@
 struct lt_peer_msg {
 	struct lt_peer_msg *next;
 	size_t bytes;
-	int fd;
+	int fd; /* our duplicate, or -1 */
 	uint8_t data[];
 };
 
@@ -39,16 +39,24 @@ watch(struct lt_duty *d)
 	(void)epoll_ctl(d->epoll, EPOLL_CTL_MOD, p->fd, &ev);
 }
 
+static void
+drop_first(struct lt_peer *p)
+{
+	struct lt_peer_msg *m = p->first;
+
+	p->first = m->next;
+	if (m->fd >= 0)
+		close(m->fd);
+	lt_mem_free(m);
+}
+
 void
 lt_peer_set(struct lt_duty *d, int fd, uint64_t gen)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &d->peer};
-	struct lt_peer_msg *m;
 
-	while ((m = d->peer.first) != NULL) {
-		d->peer.first = m->next;
-		lt_mem_free(m);
-	}
+	while (d->peer.first != NULL)
+		drop_first(&d->peer);
 	if (d->peer.fd >= 0)
 		close(d->peer.fd); /* leaves the epoll set, too */
 	memset(&d->peer, 0, sizeof(d->peer));
@@ -74,6 +82,7 @@ lt_peer_send(struct lt_duty *d, const void *msg, size_t bytes, int fd)
 {
 	struct lt_peer *p = &d->peer;
 	struct lt_peer_msg *m;
+	int has_fd = fd >= 0;
 
 	if (p->fd < 0)
 		return;
@@ -81,7 +90,10 @@ lt_peer_send(struct lt_duty *d, const void *msg, size_t bytes, int fd)
 	if (p->first == NULL && send_now(p, msg, bytes, fd) != LEAT_E_AGAIN)
 		return;
 	m = lt_mem_alloc(sizeof(*m) + bytes);
-	if (m == NULL) {
+	if (m != NULL && fd >= 0)
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (m == NULL || (has_fd && fd < 0)) {
+		lt_mem_free(m);
 		/* Never answer with a gap: let it start anew. */
 		lt_peer_set(d, -1, p->gen);
 		return;
@@ -107,9 +119,8 @@ lt_peer_flush(struct lt_duty *d)
 	while (p->fd >= 0 && (m = p->first) != NULL) {
 		if (send_now(p, m->data, m->bytes, m->fd) == LEAT_E_AGAIN)
 			break;
-		p->first = m->next;
+		drop_first(p);
 		p->waiting--;
-		lt_mem_free(m);
 	}
 	watch(d);
 }

@@ -26,7 +26,7 @@
 #include "store/snapshot.h"
 
 #define INDEX "index"
-#define INDEX_CHECKPOINT "index.checkpoint"
+#define INDEX_CHECKPOINT INDEX "/checkpoint"
 #define MARK_KEEP_MS (24 * 3600 * 1000LL)
 
 static int

@@ -243,7 +243,9 @@ start(struct lt_duty *d, const char **what_out)
 	status = lt_upkeep_init(d);
 	if (status != LEAT_OK)
 		return status;
-	lt_upkeep_disk(d);
+	status = lt_upkeep_disk(d);
+	if (status != LEAT_OK)
+		return status;
 	*what_out = "greet";
 	status = lt_control_greet(d);
 	if (status == LEAT_OK)

@@ -19,6 +19,9 @@
 #define FULL_RETRY_MS 250
 #define STALL_RETRY_MS 50
 #define TRACES_KEEP_MS 600000
+/* Log kept for the broker's own records while publishing is refused: hours of
+ * progress, one record a second. */
+#define SYSTEM_BYTES (4u << 20)
 #define BEGIN_CHUNK 512
 #define RETAIN_GRACE_MS 600000
 
@@ -113,7 +116,40 @@ retain_now_ms(const struct lt_duty *d)
 	return wall_ms < true_ms ? wall_ms : true_ms;
 }
 
+/* Blocks for a batch, for what a roll may leave behind, for our own records. */
+static int
+secure(struct lt_duty *d)
+{
+	uint64_t system = lt_commitlog_segment_bytes(d->log) / 4;
+
+	if (system > SYSTEM_BYTES)
+		system = SYSTEM_BYTES;
+	return lt_commitlog_secure(d->log, 2 * d->batch.buf_bytes + system);
+}
+
 void
+lt_upkeep_secure(struct lt_duty *d)
+{
+	int status;
+
+	if (LT_UNLIKELY(d->is_full))
+		return;
+	status = secure(d);
+	if (LT_UNLIKELY(
+		status == LEAT_E_NOSPACE || lt_cq_is_starved(d->queues)))
+		lt_publish_full(d, 1);
+	/* Any other failure: the next append tells. */
+}
+
+/* Is there space again, also for queue entries that wait for it? */
+static int
+has_space(struct lt_duty *d, int *status_out)
+{
+	*status_out = lt_cq_flush_all(d->queues);
+	return *status_out == LEAT_OK && secure(d) == LEAT_OK;
+}
+
+int
 lt_upkeep_disk(struct lt_duty *d)
 {
 	struct lt_commitlog_segment seg;
@@ -126,32 +162,41 @@ lt_upkeep_disk(struct lt_duty *d)
 	if (status != LEAT_OK)
 		lt_log_warn(
 		    "retention-failed", "status=%s", leat_status_name(status));
-	if (r.dropped > 0)
+	if (r.dropped > 0) {
 		lt_log_info("segments-deleted", "count=%u log_min=%llu",
 		    r.dropped, (unsigned long long)lt_commitlog_min(d->log));
+		/* Their blocks are free once nobody maps them. */
+		if (d->is_open)
+			lt_peer_number(
+			    d, LT_OP_E_ROLLED, 0, lt_commitlog_min(d->log));
+	}
 	while (lt_commitlog_segment_at(d->log, n, &seg) == LEAT_OK)
 		n++;
 	lt_stat_set(store_segments, n);
 	lt_stat_add(store_segments_deleted, r.dropped);
 	lt_stat_set(store_log_min, lt_commitlog_min(d->log));
 	lt_stat_set(store_disk_free, r.disk_free);
+	d->full_at_ms = d->now_ms;
+	status = LEAT_OK;
 	if (r.disk_full)
 		lt_publish_full(d, 1);
-	else if (d->is_full && !d->batch.is_appended &&
-		 r.disk_free >= 2 * d->batch.limit)
+	else if (d->is_full && !d->batch.is_appended && has_space(d, &status))
 		lt_publish_full(d, 0);
-	d->full_at_ms = d->now_ms;
+	return status == LEAT_E_NOSPACE || status == LEAT_E_NOMEM ? LEAT_OK
+								  : status;
 }
 
-static void
+static int
 retain(struct lt_duty *d)
 {
-	lt_upkeep_disk(d);
+	int status = lt_upkeep_disk(d);
+
 	d->retain_at_ms = d->now_ms + d->options.store_retain_check_ms;
 	/* A new state counts from the next check on: its first record may be
 	 * there before the others are. */
 	d->begin_now[0] = d->begin_next[0];
 	d->begin_now[1] = d->begin_next[1];
+	return status;
 }
 
 /* --- what is due --- */
@@ -164,14 +209,13 @@ lt_upkeep_run(struct lt_duty *d)
 
 	if (status != LEAT_OK)
 		return status;
-	if (LT_UNLIKELY(now >= d->retain_at_ms)) {
-		retain(d);
-		if (lt_commitlog_failed(d->log))
-			return LEAT_E_IO;
-	} else if (LT_UNLIKELY(
-		       d->is_full && now - d->full_at_ms >= FULL_RETRY_MS)) {
-		lt_upkeep_disk(d);
-	}
+	if (LT_UNLIKELY(now >= d->retain_at_ms))
+		status = retain(d);
+	else if (LT_UNLIKELY(
+		     d->is_full && now - d->full_at_ms >= FULL_RETRY_MS))
+		status = lt_upkeep_disk(d);
+	if (status != LEAT_OK || LT_UNLIKELY(lt_commitlog_failed(d->log)))
+		return LEAT_E_IO;
 	if (LT_UNLIKELY(d->stale_at_ms != 0 && now >= d->stale_at_ms)) {
 		d->stale_at_ms = 0;
 		lt_feed_drop_stale(d);

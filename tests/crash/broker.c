@@ -55,7 +55,8 @@ int
 storm_prepare(struct storm *s)
 {
 	const char *tmp = getenv("TMPDIR");
-	char path[128], text[sizeof(config) + 128];
+	char path[128], retain[64] = "retain_hours = 0\n";
+	char text[sizeof(config) + 128];
 
 	snprintf(s->w->dir, sizeof(s->w->dir), "%s/leat-kill-XXXXXX",
 	    tmp != NULL && strlen(tmp) < 60 ? tmp : "/tmp");
@@ -69,9 +70,12 @@ storm_prepare(struct storm *s)
 	snprintf(s->once, sizeof(s->once), "%s/once", s->w->dir);
 	snprintf(path, sizeof(path), "%s/leat.conf", s->w->dir);
 	/* A process in its sandbox could not remove LEAT_FAILPOINT_ONCE. */
-	snprintf(text, sizeof(text), config, s->w->admin ? "off" : "on",
-	    s->w->retain ? "retain_bytes = 8m\nretain_check_ms = 100\n"
-			 : "retain_hours = 0\n");
+	if (s->w->retain)
+		snprintf(retain, sizeof(retain),
+		    "retain_bytes = %dm\nretain_check_ms = 100\n",
+		    s->w->retain);
+	snprintf(
+	    text, sizeof(text), config, s->w->admin ? "off" : "on", retain);
 	if (write_text(path, text) != 0) {
 		world_violate(
 		    s->w, "cannot write %s: %s", path, strerror(errno));

@@ -286,7 +286,7 @@ one_world(const char *title, unsigned kills, int broker_too, const char *name)
 	s.w->rate = 1200;
 	s.w->accepted = !broker_too;
 	s.w->admin = name != NULL;
-	s.w->retain = name != NULL && strcmp(name, "store.retain") == 0;
+	s.w->retain = name != NULL && strcmp(name, "store.retain") == 0 ? 8 : 0;
 	if (storm_prepare(&s) == 0)
 		(void)(name != NULL ? failpoint_world(&s, name)
 				    : random_world(&s, kills, broker_too));

@@ -355,13 +355,34 @@ admin_visit(struct world *w, struct leat *leat)
 	return status == LEAT_E_LEASE ? LEAT_OK : status;
 }
 
+/* Make a topic and delete it. */
+static int
+admin_churn(struct world *w, struct leat *leat, uint64_t round)
+{
+	struct leat_topic t = {.read_queues = 2, .write_queues = 2};
+	int status;
+
+	snprintf(t.name, sizeof(t.name), "churn-%llu",
+	    (unsigned long long)round % 5);
+	world_pause_ms(100);
+	status = leat_topic_create(leat, &t);
+	if (status == LEAT_OK || status == LEAT_E_EXISTS)
+		status = leat_topic_delete(leat, t.name);
+	/* Asked again after a death, it may be done already. */
+	if (status != LEAT_OK && status != LEAT_E_NOTFOUND)
+		return admin_failed(w, leat, "make and delete a topic", status);
+	return 0;
+}
+
 static int
 admin_round(struct world *w, struct leat *leat, uint64_t round)
 {
 	struct leat_topic t = {.read_queues = 2, .write_queues = 2};
 	int status;
 
-	if (round % 4 == 0) {
+	if (w->churn && admin_churn(w, leat, round) != 0)
+		return 1;
+	if (!w->churn && round % 4 == 0) {
 		/* A topic whose creation was confirmed is there for good. */
 		snprintf(t.name, sizeof(t.name), "made-%llu",
 		    (unsigned long long)atomic_load(&w->topics_made));

@@ -99,6 +99,20 @@ storm_kill_client(struct storm *s, enum storm_role role, uint32_t slot)
 	return revive(s, c);
 }
 
+void
+storm_freeze_client(
+    struct storm *s, enum storm_role role, uint32_t slot, unsigned ms)
+{
+	struct storm_child *c = child_of(s, role, slot);
+
+	if (c->pid <= 0)
+		return;
+	kill(c->pid, SIGSTOP);
+	storm_run(s, ms, NULL);
+	if (c->pid > 0)
+		kill(c->pid, SIGCONT);
+}
+
 static void
 reap_client(struct storm *s, struct storm_child *c)
 {
@@ -302,6 +316,8 @@ storm_settle(struct storm *s)
 	if (!storm_run(s, WORLD_PATIENCE_MS, all_done) &&
 	    atomic_load(&w->violations) == 0)
 		world_violate(w, "consumers did not end in 30 s");
+	if (s->calm != NULL)
+		s->calm(s);
 	if (atomic_load(&w->violations) == 0 && storm_stop(s) == 0)
 		verify_offline(s);
 	return atomic_load(&w->violations) == 0 ? 0 : -1;

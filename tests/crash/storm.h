@@ -40,6 +40,7 @@ struct storm {
 	const char *client_failpoint; /* the same for client 0 of a role */
 	enum storm_role client_role;
 	char once[128]; /* LEAT_FAILPOINT_ONCE */
+	void (*calm)(struct storm *s); /* all clients have left; or NULL */
 };
 
 /* Make the directory and its configuration. 0, or a violation and -1. */
@@ -66,6 +67,9 @@ int storm_spawn(struct storm *s, enum storm_role role, uint32_t slot);
 /* Run one call in a process of its own; 0 if it returned 0. */
 int storm_apart(struct storm *s,
     int (*call)(struct world *w, uint32_t slot, uint32_t life));
+/* Stop a client for a while (SIGSTOP) and let it go on. */
+void storm_freeze_client(
+    struct storm *s, enum storm_role role, uint32_t slot, unsigned ms);
 /* SIGKILL a client and start its next life. */
 int storm_kill_client(struct storm *s, enum storm_role role, uint32_t slot);
 /* Let the group's members leave in good order and come back after a kill of

@@ -50,8 +50,9 @@ struct world {
 	char socket[108];
 	unsigned rate; /* messages per second and producer */
 	int accepted; /* producer 3 runs, at level accepted */
-	int retain; /* retention is on: the log's begin moves */
+	int retain; /* MiB kept by retention: the log's begin moves; 0: all */
 	int admin; /* the administrator runs */
+	int churn; /* its topics are deleted again, and it takes its time */
 
 	/* Written by the harness. */
 	_Atomic uint32_t stop_producers;

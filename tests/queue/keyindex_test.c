@@ -145,7 +145,9 @@ files(int *fd_out)
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
 	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-		if (e->d_name[0] != '.' && n++ == 0 && fd_out != NULL)
+		if (e->d_name[0] != '.' &&
+		    strcmp(e->d_name, "checkpoint") != 0 && n++ == 0 &&
+		    fd_out != NULL)
 			*fd_out = openat(fd, e->d_name, O_RDONLY | O_CLOEXEC);
 	if (d != NULL)
 		closedir(d);
@@ -344,7 +346,7 @@ test_unclean_stop_goes_back_to_the_checkpoint(void **state)
 	close(fd);
 	lt_keyindex_close(ix);
 	ix = dead;
-	unlinkat(dir, "index.checkpoint", 0);
+	unlinkat(dir, "index/checkpoint", 0);
 }
 
 static void
@@ -354,7 +356,7 @@ test_without_checkpoint_all_is_made_again(void **state)
 
 	step();
 	lt_keyindex_close(ix);
-	assert_int_equal(unlinkat(dir, "index.checkpoint", 0), 0);
+	assert_int_equal(unlinkat(dir, "index/checkpoint", 0), 0);
 	assert_int_equal(lt_keyindex_open(dir, &ix), LEAT_OK);
 	assert_none("T", "a");
 	assert_int_equal(files(NULL), 0);
@@ -362,7 +364,7 @@ test_without_checkpoint_all_is_made_again(void **state)
 	assert_one("T", "a", a);
 	/* A file that is not what the checkpoint names. */
 	lt_keyindex_close(ix);
-	int fd = openat(dir, "index.checkpoint", O_RDWR);
+	int fd = openat(dir, "index/checkpoint", O_RDWR);
 	assert_int_equal(pwrite(fd, "x", 1, 20), 1);
 	close(fd);
 	assert_int_equal(lt_keyindex_open(dir, &ix), LEAT_OK);
@@ -422,7 +424,7 @@ test_many_files(void **state)
 	assert_none("T", "k50");
 	lt_keyindex_close(ix);
 	ix = dead;
-	unlinkat(dir, "index.checkpoint", 0);
+	unlinkat(dir, "index/checkpoint", 0);
 }
 
 static void

@@ -483,7 +483,7 @@ send_number(enum lt_op op, uint64_t number)
 void
 play_roll(void)
 {
-	send_number(LT_OP_E_ROLLED, 0);
+	send_number(LT_OP_E_ROLLED, 1u << 20);
 }
 void
 play_forged(uint64_t session)

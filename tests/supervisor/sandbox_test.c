@@ -43,6 +43,11 @@ setup(void **state)
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = openat(dir_fd, "old", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	close(fd);
+	mkdirat(dir_fd, "store", 0750);
+	mkdirat(dir_fd, "store/log", 0750);
+	fd =
+	    openat(dir_fd, "store/log/0", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	close(fd);
 	unsetenv("LEAT_SANDBOX_STRICT");
 	return dir_fd < 0 || fd < 0 ? -1 : 0;
 }
@@ -54,6 +59,10 @@ teardown(void **state)
 	unlinkat(dir_fd, "new", 0);
 	unlinkat(dir_fd, "sub/moved", 0);
 	unlinkat(dir_fd, "sub", AT_REMOVEDIR);
+	unlinkat(dir_fd, "store/log/0", 0);
+	unlinkat(dir_fd, "store/log/1", 0);
+	unlinkat(dir_fd, "store/log", AT_REMOVEDIR);
+	unlinkat(dir_fd, "store/index", AT_REMOVEDIR);
 	unlinkat(dir_fd, "store", AT_REMOVEDIR);
 	close(dir_fd);
 	return rmdir(dir);
@@ -224,11 +233,20 @@ queue_inside(void)
 	if (has_landlock() &&
 	    !refused(openat(dir_fd, "old", O_RDWR | O_CLOEXEC)))
 		return 61;
-	int fd =
-	    openat(dir_fd, "store/index", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	int fd = openat(
+	    dir_fd, "store/index/new", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (fd < 0 || ftruncate(fd, 4096) != 0 ||
-	    unlinkat(dir_fd, "store/index", 0) != 0)
+	    renameat(dir_fd, "store/index/new", dir_fd, "store/index/f") != 0 ||
+	    unlinkat(dir_fd, "store/index/f", 0) != 0)
 		return 66;
+	/* The log is the store's alone. */
+	if (has_landlock() &&
+	    (!refused(openat(dir_fd, "store/log/0", O_RDWR | O_CLOEXEC)) ||
+		!refused(openat(dir_fd, "store/log/1",
+		    O_WRONLY | O_CREAT | O_CLOEXEC, 0640)) ||
+		!refused(unlinkat(dir_fd, "store/log/0", 0)) ||
+		openat(dir_fd, "store/log/0", O_RDONLY | O_CLOEXEC) < 0))
+		return 67;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) != 0)
 		return 62;
 	struct ucred cred;

@@ -17,7 +17,7 @@ cleanup() {
 		kill -TERM "$broker" 2>/dev/null
 		wait "$broker" 2>/dev/null
 	fi
-	rm -rf "$work"
+	[ -n "${LEAT_KEEP:-}" ] || rm -rf "$work"
 }
 trap cleanup EXIT
 trap 'exit 1' INT TERM
