@@ -76,7 +76,7 @@ storm_prepare(struct storm *s)
 		    s->w->retain);
 	snprintf(
 	    text, sizeof(text), config, s->w->admin ? "off" : "on", retain);
-	if (write_text(path, text) != 0) {
+	if (write_text(path, s->w->config != NULL ? s->w->config : text) != 0) {
 		world_violate(
 		    s->w, "cannot write %s: %s", path, strerror(errno));
 		return -1;
@@ -316,4 +316,16 @@ storm_stop(struct storm *s)
 	if (got != 0)
 		s->leatd = 0;
 	return -1;
+}
+
+int
+storm_restart(struct storm *s)
+{
+	/* What was acknowledged in the last moment may not be logged. */
+	if ((atomic_load(&s->w->epoch) & 1) == 0)
+		atomic_fetch_add(&s->w->epoch, 1);
+	if (storm_stop(s) != 0 || storm_start(s) != 0)
+		return -1;
+	s->settled_ms = world_now_ms() + 1500;
+	return 0;
 }

@@ -27,7 +27,7 @@ struct storm_child {
 	int may_die; /* a failpoint is armed in it */
 };
 
-#define STORM_CHILDREN (WORLD_PRODUCERS + WORLD_MEMBERS + 2)
+#define STORM_CHILDREN (WORLD_PRODUCERS + WORLD_MEMBERS + WORLD_READERS + 1)
 
 struct storm {
 	struct world *w;
@@ -52,6 +52,8 @@ void storm_remove(struct storm *s);
 int storm_start(struct storm *s);
 /* SIGKILL leatd, wait until all of it is gone, start it again. */
 int storm_kill_all(struct storm *s);
+/* Orderly stop and start, under load. */
+int storm_restart(struct storm *s);
 /* Orderly stop; its exit status must be 0. */
 int storm_stop(struct storm *s);
 /* SIGKILL whatever is left. */

@@ -18,6 +18,7 @@
 #define WORLD_QUEUES 4u
 #define WORLD_PRODUCERS 4u
 #define WORLD_MEMBERS 2u
+#define WORLD_READERS 2u
 #define WORLD_NUMBERS (1u << 19) /* of one producer */
 #define WORLD_OFFSETS (1u << 20) /* of one queue */
 #define WORLD_TEXTS 12u
@@ -53,6 +54,7 @@ struct world {
 	int retain; /* MiB kept by retention: the log's begin moves; 0: all */
 	int admin; /* the administrator runs */
 	int churn; /* its topics are deleted again, and it takes its time */
+	const char *config; /* of the broker; NULL: storm_prepare's */
 
 	/* Written by the harness. */
 	_Atomic uint32_t stop_producers;
@@ -104,6 +106,7 @@ void world_violate(struct world *w, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 uint64_t world_now_ms(void);
 void world_pause_ms(unsigned ms);
+void world_pause_us(unsigned us);
 /* xorshift64*; *state must not be 0. */
 uint64_t world_random(uint64_t *state);
 
