@@ -281,6 +281,8 @@ fetch(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
 	msg.max_count = max_count;
 	in->fetch_turn = 0;
 	in->fetch_left = 0;
+	/* Written from now on, answered or not: nobody reads on in it. */
+	leat->fetch_turn++;
 	status = lt_link_call(
 	    leat, LT_OP_FETCH, &msg, sizeof(msg), fetch_deadline(c), NULL);
 	if (status == LEAT_OK)
@@ -306,7 +308,8 @@ fetch(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
 	return LEAT_OK;
 }
 
-/* Next record in the buffer. 0: none, or the rest makes no sense. */
+/* Next record in the buffer. 0: none, or (some left) the rest makes no sense.
+ */
 static int
 fetched_next(struct leat_consumer *c, struct lt_inlet *in, struct found *f)
 {
@@ -446,8 +449,11 @@ from_fetch(
 	enum verdict verdict;
 
 	if (!fetched_next(c, in, &f)) {
+		if (in->fetch_left == 0)
+			return refill(c, in);
+		in->fetch_turn = 0; /* not what was promised: ask again */
 		in->fetch_left = 0;
-		return refill(c, in);
+		return DRY;
 	}
 	if (f.head.queue_offset < in->next) {
 		fetched_step(in, &f);

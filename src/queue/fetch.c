@@ -23,7 +23,8 @@
 
 enum step {
 	START,
-	SYNCED
+	SYNCED, /* the store wrote what it had of the queue */
+	SYNCED_AGAIN /* because the files seemed to lack entries */
 };
 
 static uint64_t
@@ -31,6 +32,23 @@ span(uint64_t bytes)
 {
 	return lt_bytes_align(
 	    sizeof(struct lt_ring_head) + bytes, LT_RING_ALIGN);
+}
+
+/*
+ * A session has one buffer. Whoever asks for it anew has given up what it asked
+ * for before: an answer to that, late because it waited for the store, must not
+ * overwrite what the client is reading.
+ */
+int
+lt_fetch_turn(struct lt_job *job)
+{
+	struct lt_session *s = lt_job_session(job);
+
+	if (s == NULL)
+		return LEAT_E_CLOSED;
+	if (job->turn == 0)
+		job->turn = ++s->fetch_turn;
+	return job->turn == s->fetch_turn ? LEAT_OK : LEAT_E_AGAIN;
 }
 
 static int
@@ -114,6 +132,7 @@ struct fetch {
 	int64_t end; /* entries below are in the files */
 	uint32_t count;
 	uint64_t skipped;
+	int64_t missing; /* entries from next on that the files do not have */
 	int stepped; /* over something that is not there */
 	int fresh;
 };
@@ -180,17 +199,16 @@ take_entries(struct fetch *f)
 		    &n);
 		if (status != LEAT_OK && status != LEAT_E_NOTFOUND)
 			return status;
-		if (status != LEAT_OK || n == 0) { /* all gone up to the end */
-			f->stepped = 1;
-			f->skipped += (uint64_t)left;
-			f->next = end;
+		if (status != LEAT_OK || n == 0) {
+			f->missing = left;
+			return LEAT_OK;
 		}
 		for (size_t i = 0; status == LEAT_OK && i < n; i++) {
 			status = take_entry(f, &entries[i]);
 			if (status == LEAT_E_LIMIT)
 				return LEAT_OK;
 		}
-		if (status != LEAT_OK && status != LEAT_E_NOTFOUND)
+		if (status != LEAT_OK)
 			return f->count > 0 ? LEAT_OK : status;
 	}
 	return LEAT_OK;
@@ -221,8 +239,9 @@ check_fetch(struct lt_job *job, struct lt_topic **t_out)
 	struct lt_topic *t = lt_topic_by_id(job->m, req->topic);
 	int status;
 
-	if (lt_job_session(job) == NULL)
-		return LEAT_E_CLOSED;
+	status = lt_fetch_turn(job);
+	if (status != LEAT_OK)
+		return status;
 	if (t == NULL)
 		return LEAT_E_NOTFOUND;
 	status = lt_grants_read(job->m, &job->conn->peer, t);
@@ -233,18 +252,33 @@ check_fetch(struct lt_job *job, struct lt_topic **t_out)
 	if (req->offset < 0)
 		return LEAT_E_INVALID;
 	*t_out = t;
-	return job->step == SYNCED ? job->status : LEAT_OK;
+	return job->step == START ? LEAT_OK : job->status;
 }
 
 static void
-sync_first(struct lt_job *job, const struct lt_topic *t)
+sync_first(struct lt_job *job, const struct lt_topic *t, enum step step)
 {
 	const struct lt_wire_fetch *req = (const void *)job->request;
 
 	if (lt_job_needs_store(job))
 		return;
-	job->step = SYNCED;
+	job->step = step;
 	lt_storelink_sync(job->m, t->id, req->queue, t->name, job);
+}
+
+/*
+ * Below what the store told every entry is in the files, so a reader is never
+ * led over a stretch that looks empty before the store was asked once more.
+ * Only then its messages are given up.
+ */
+static void
+give_up(struct fetch *f)
+{
+	lt_log_warn("entries-gone", "topic=%s queue=%u offset=%lld count=%lld",
+	    f->topic->name, f->queue, (long long)f->next,
+	    (long long)f->missing);
+	f->next += f->missing;
+	f->skipped += (uint64_t)f->missing;
 }
 
 /* The store has to be asked first: the files may not have what is wanted. */
@@ -253,7 +287,7 @@ wants_sync(const struct lt_job *job, const struct lt_qref *q)
 {
 	const struct lt_wire_fetch *req = (const void *)job->request;
 
-	if (job->step == SYNCED || req->offset < q->synced)
+	if (job->step != START || req->offset < q->synced)
 		return 0;
 	return q->state != LT_RING_READY || req->offset < lt_ringset_max(q);
 }
@@ -279,9 +313,16 @@ run_fetch(struct lt_job *job, const struct lt_topic *t, struct lt_qref *q)
 		f.max_count = req->max_count;
 	f.next = req->offset < min ? min : req->offset;
 	status = take_entries(&f);
-	if (f.stepped && !lt_storelink_alive(m)) {
+	if ((f.stepped || f.missing > 0) && !lt_storelink_alive(m)) {
 		lt_job_restart(job);
 		return;
+	}
+	if (status == LEAT_OK && f.missing > 0 && f.count == 0) {
+		if (job->step != SYNCED_AGAIN) {
+			sync_first(job, t, SYNCED_AGAIN);
+			return;
+		}
+		give_up(&f);
 	}
 	if (status != LEAT_OK)
 		lt_job_done(job, status);
@@ -304,7 +345,7 @@ lt_fetch_on_fetch(struct lt_job *job)
 	if (status != LEAT_OK)
 		lt_job_done(job, status);
 	else if (wants_sync(job, q))
-		sync_first(job, t);
+		sync_first(job, t, SYNCED);
 	else
 		run_fetch(job, t, q);
 }

@@ -70,6 +70,12 @@ bind_conn(struct lt_session *s, struct lt_conn *conn)
 		s->conn = NULL;
 		lt_admit_close(old);
 	}
+	/* An answer that brought the fetch buffer may be lost with the old one.
+	 */
+	lt_segment_detach(&s->fetch);
+	if (s->fetch_fd >= 0)
+		close(s->fetch_fd);
+	s->fetch_fd = -1;
 	s->conn = conn;
 	s->gone_ms = 0;
 	conn->session = s;

@@ -65,6 +65,7 @@ struct lt_job {
 	int status; /* worst answer of the last calls */
 	int64_t min, max; /* answer of the last range call */
 	uint64_t number; /* the handler's own */
+	uint64_t turn; /* at the session's fetch buffer; 0: none */
 	void *extra; /* the handler's own, freed with the job */
 	size_t bytes;
 	struct lt_wire request[]; /* the checked request, whole */

@@ -270,8 +270,10 @@ check_find(struct lt_job *job)
 {
 	const struct lt_wire_find *req = (const void *)job->request;
 
-	if (lt_job_session(job) == NULL)
-		return LEAT_E_CLOSED;
+	int status = lt_fetch_turn(job);
+
+	if (status != LEAT_OK)
+		return status;
 	if (!lt_bytes_terminated(req->topic, sizeof(req->topic)) ||
 	    !lt_bytes_terminated(req->key, sizeof(req->key)))
 		return LEAT_E_NAME;

@@ -63,6 +63,7 @@ struct lt_session {
 	size_t sub_count;
 	struct lt_segment fetch; /* our writable mapping */
 	int fetch_fd;
+	uint64_t fetch_turn; /* of the newest request that needs it */
 };
 int lt_session_init(struct lt_manager *m) LT_MUST_CHECK;
 void lt_session_fini(struct lt_manager *m);
@@ -130,6 +131,9 @@ void lt_grants_all(struct lt_session *s);
 void lt_fetch_on_fetch(struct lt_job *job);
 void lt_fetch_on_range(struct lt_job *job);
 void lt_fetch_on_status(struct lt_job *job);
+/* Whether the session's buffer is still this job's to fill. AGAIN: the client
+ * has asked for something else since. CLOSED: it left. */
+int lt_fetch_turn(struct lt_job *job) LT_MUST_CHECK;
 /* Room for a record of this many bytes at *at in the session's buffer. LEAT_OK;
  * LIMIT: the buffer is full (not the first). *fresh_out: buffer was replaced.
  */

@@ -246,6 +246,33 @@ test_no_ring(void **state)
 	follow(c, at, 3);
 }
 
+/* A fetch whose answer is late wrote over the buffer all the same. */
+static void
+test_late_fetch(void **state)
+{
+	struct fake_options fo = {.queues = 2};
+	struct leat_delivery d[8];
+	struct leat_consumer *c;
+	int64_t next[2] = {0};
+	int n;
+
+	start(&fo);
+	produce(0, 100);
+	produce_as(1, 100, NULL, 1000); /* so that records lie elsewhere */
+	c = subscribe(leat, NULL);
+	for (int round = 0; next[0] + next[1] < 200; round++) {
+		if (round > 0 && round < 4)
+			fake_do(fake, FAKE_LOSE_FETCH);
+		n = leat_poll(c, d, 8, 1000);
+		assert_true(n > 0);
+		for (int i = 0; i < n; i++) {
+			assert_int_equal(d[i].queue_offset, next[d[i].queue]);
+			assert_int_equal(
+			    strtoll(d[i].body, NULL, 10), next[d[i].queue]++);
+		}
+	}
+}
+
 static void
 test_small_batch(void **state)
 {
@@ -516,6 +543,7 @@ main(void)
 	    T(test_tags),
 	    T(test_lapped),
 	    T(test_no_ring),
+	    T(test_late_fetch),
 	    T(test_small_batch),
 	    T(test_damaged),
 	    T(test_cluster),

@@ -82,7 +82,7 @@ struct fake {
 	int listener, ctl[2];
 	uint64_t boot, next_session, next_sub, store_gen;
 	int64_t log_offset, log_count, broadcast;
-	int stalled, refuse, stopping;
+	int stalled, refuse, lose_fetch, stopping;
 	struct lt_segment beacon_seg;
 	int beacon_fd;
 	struct queue queues[MAX_QUEUES];
@@ -549,7 +549,9 @@ on_fetch(struct fake *f, struct session *s)
 	r.data_bytes = at;
 	r.next_offset = i;
 	r.max_offset = q->count;
-	answer(s, &r, &m.h, sizeof(r), 0, &s->fetch_fd, r.has_buffer);
+	if (!f->lose_fetch)
+		answer(s, &r, &m.h, sizeof(r), 0, &s->fetch_fd, r.has_buffer);
+	f->lose_fetch = 0;
 }
 
 static void
@@ -754,6 +756,9 @@ on_command(struct fake *f)
 		break;
 	case FAKE_RETURN:
 		return_claims(f);
+		break;
+	case FAKE_LOSE_FETCH:
+		f->lose_fetch = 1;
 		break;
 	case FAKE_REFUSE:
 		f->refuse = 1;

@@ -18,6 +18,7 @@ enum fake_cmd {
 	FAKE_LOG_SILENTLY, /* lanes are logged, nobody is told, pages keep */
 	FAKE_GROW_TOPIC, /* two more queues */
 	FAKE_RETURN, /* expire all claims, wake everybody */
+	FAKE_LOSE_FETCH, /* the next fetch is done, its answer never comes */
 	FAKE_REFUSE, /* the next message is refused with NOSPACE */
 	FAKE_COUNT /* returns messages in the log */
 };

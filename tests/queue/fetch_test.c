@@ -216,6 +216,77 @@ a_gap_under_a_dead_store_is_none(void **state)
 	assert_int_equal(fetched()->skipped, 0);
 }
 
+/* What must be there is not given up before the store was asked again. */
+static void
+missing_entries_are_asked_for_again(void **state)
+{
+	struct lt_wire_fetch req = {.topic = topic};
+	unsigned asked;
+
+	publish(6);
+	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
+	asked = play_store_got(LT_OP_S_QUEUE_SYNC);
+	play_hide("t", 0, 1);
+	play_store_mute(1);
+	play_post(&c, LT_OP_FETCH, &req, sizeof(req));
+	play_pump();
+	play_hide("t", 0, 0);
+	play_store_mute(0);
+	play_pump();
+	assert_int_equal(play_receive(&c), 1);
+	assert_int_equal(play_store_got(LT_OP_S_QUEUE_SYNC), asked + 1);
+	assert_int_equal(fetched()->count, 6);
+	assert_int_equal(fetched()->skipped, 0);
+	/* They stay away: said to be lost, once the store was asked. */
+	play_hide("t", 0, 1);
+	assert_int_equal(fetch(0, 2, 0, 0), LEAT_OK);
+	assert_int_equal(play_store_got(LT_OP_S_QUEUE_SYNC), asked + 2);
+	assert_int_equal(fetched()->count, 0);
+	assert_int_equal(fetched()->skipped, 4);
+	assert_int_equal(fetched()->next_offset, 6);
+}
+
+/* It waited for the store; the client has asked for something else since. */
+static void
+a_late_answer_leaves_the_buffer_alone(void **state)
+{
+	struct lt_wire_fetch req = {.topic = topic, .queue = 1};
+	struct lt_record_view v;
+
+	publish(6);
+	play_publish("t", 1, NULL, NULL, "other", 5);
+	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
+	play_store_mute(1);
+	play_post(&c, LT_OP_FETCH, &req, sizeof(req));
+	play_pump();
+	assert_int_equal(fetch(0, 0, 0, 1), LEAT_OK);
+	(void)record_at(0, &v);
+	assert_memory_equal(v.body, "body 0", 6);
+	play_store_mute(0);
+	play_pump();
+	assert_memory_equal(v.body, "body 0", 6);
+	assert_int_equal(fetch(1, 0, 0, 0), LEAT_OK);
+	(void)record_at(0, &v);
+	assert_memory_equal(v.body, "other", 5);
+}
+
+/* The answer that brought the buffer may be lost with its connection. */
+static void
+a_new_connection_gets_the_buffer_again(void **state)
+{
+	struct play_client again;
+
+	publish(3);
+	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
+	play_connect(&again);
+	assert_int_equal(play_resume(&again, &c), LEAT_OK);
+	play_close(&c);
+	c = again;
+	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
+	assert_true(fetched()->has_buffer);
+	assert_int_equal(fetched()->count, 3);
+}
+
 static void
 what_retention_took_is_stepped_over(void **state)
 {
@@ -409,6 +480,9 @@ main(void)
 	    TEST(the_store_is_asked_only_at_the_end),
 	    TEST(damage_costs_the_damaged_record),
 	    TEST(a_gap_under_a_dead_store_is_none),
+	    TEST(missing_entries_are_asked_for_again),
+	    TEST(a_late_answer_leaves_the_buffer_alone),
+	    TEST(a_new_connection_gets_the_buffer_again),
 	    TEST(what_retention_took_is_stepped_over),
 	    TEST(the_buffer_grows_for_a_large_record),
 	    TEST(illegal_fetches),

@@ -101,6 +101,12 @@ play_queue_find(const char *topic, uint32_t queue)
 	return NULL;
 }
 
+void
+play_hide(const char *topic, uint32_t queue, int on)
+{
+	play_queue_get(topic, queue)->hidden = on;
+}
+
 struct play_queue *
 play_queue_get(const char *topic, uint32_t queue)
 {
@@ -138,7 +144,8 @@ lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	assert_non_null(q);
 	/* Nobody looks at what the store has not told to be there. */
 	assert_true(offset + (int64_t)max <= q->flushed);
-	for (int64_t o = offset; o < q->flushed && n < max; o++, n++) {
+	for (int64_t o = offset; !q->hidden && o < q->flushed && n < max;
+	     o++, n++) {
 		const struct play_record *r = &play_world.log[q->at[o]];
 
 		out[n].log_offset = (int64_t)(q->at[o] << 20);

@@ -32,6 +32,7 @@ struct play_queue {
 	int64_t next;
 	int64_t flushed;
 	int64_t first;
+	int hidden; /* its files look empty */
 	struct lt_segment ring;
 	struct lt_ring_writer writer;
 };
