@@ -72,7 +72,7 @@ storm_prepare(struct storm *s)
 	snprintf(text, sizeof(text), config, s->w->admin ? "off" : "on",
 	    s->w->retain ? "retain_bytes = 8m\nretain_check_ms = 100\n"
 			 : "retain_hours = 0\n");
-	if (write_text(path, text) != 0) {
+	if (write_text(path, s->w->config != NULL ? s->w->config : text) != 0) {
 		world_violate(
 		    s->w, "cannot write %s: %s", path, strerror(errno));
 		return -1;

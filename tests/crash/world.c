@@ -57,6 +57,14 @@ world_pause_ms(unsigned ms)
 	nanosleep(&ts, NULL);
 }
 
+void
+world_pause_us(unsigned us)
+{
+	struct timespec ts = {us / 1000000, (long)(us % 1000000) * 1000};
+
+	nanosleep(&ts, NULL);
+}
+
 uint64_t
 world_random(uint64_t *state)
 {

@@ -52,6 +52,7 @@ struct world {
 	int accepted; /* producer 3 runs, at level accepted */
 	int retain; /* retention is on: the log's begin moves */
 	int admin; /* the administrator runs */
+	const char *config; /* of the broker; NULL: storm_prepare's */
 
 	/* Written by the harness. */
 	_Atomic uint32_t stop_producers;
@@ -103,6 +104,7 @@ void world_violate(struct world *w, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 uint64_t world_now_ms(void);
 void world_pause_ms(unsigned ms);
+void world_pause_us(unsigned us);
 /* xorshift64*; *state must not be 0. */
 uint64_t world_random(uint64_t *state);
 
