@@ -285,8 +285,11 @@ fetch(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
 	leat->fetch_turn++;
 	status = lt_link_call(
 	    leat, LT_OP_FETCH, &msg, sizeof(msg), fetch_deadline(c), NULL);
-	if (status == LEAT_OK)
+	if (status == LEAT_OK) {
 		status = lt_link_take_fetch(leat);
+		if (status != LEAT_OK)
+			lt_link_down(leat); /* a new one gets the buffer */
+	}
 	if (status != LEAT_OK) {
 		if (status == LEAT_E_NOTFOUND || status == LEAT_E_DENIED ||
 		    status == LEAT_E_PERM || status == LEAT_E_QUEUE)

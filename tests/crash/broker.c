@@ -313,3 +313,15 @@ storm_stop(struct storm *s)
 		s->leatd = 0;
 	return -1;
 }
+
+int
+storm_restart(struct storm *s)
+{
+	/* What was acknowledged in the last moment may not be logged. */
+	if ((atomic_load(&s->w->epoch) & 1) == 0)
+		atomic_fetch_add(&s->w->epoch, 1);
+	if (storm_stop(s) != 0 || storm_start(s) != 0)
+		return -1;
+	s->settled_ms = world_now_ms() + 1500;
+	return 0;
+}

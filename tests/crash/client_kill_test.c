@@ -38,6 +38,7 @@
 static const char config[] = "[store]\n"
 			     "segment_bytes = 8m\n"
 			     "prefill_bytes = 4m\n"
+			     "checkpoint_ms = 3600000\n" /* it syncs */
 			     "retain_bytes = 48m\n"
 			     "retain_check_ms = 200\n"
 			     "[queue]\n"

@@ -11,8 +11,8 @@
  *   kill_test [all | random | failpoints | NAME-OF-A-FAILPOINT]
  *   LEAT_KILLS=100     random kills
  *   LEAT_VICTIM=NAME   kill only these: leat-store, leat-queue, store+queue,
- *                      producer, consumer,
- *                      queue-of-leaving-group, leatd
+ *                      recovering-store, -queue, -both, producer, consumer,
+ *                      queue-of-leaving-group, leatd, clean-restart
  *   LEAT_SEED=N        repeat a run (as far as instants repeat)
  *   LEAT_KEEP=1        keep the directory of a world that failed
  *
@@ -32,7 +32,8 @@
 static struct {
 	uint64_t random;
 	unsigned kills;
-	unsigned by_kind[8];
+	unsigned again; /* kills of processes that were recovering */
+	unsigned by_kind[16];
 	unsigned worlds;
 	unsigned failpoints;
 	uint64_t receipts, in_log, delivered, redelivered;
@@ -50,36 +51,71 @@ enum victim {
 	KILL_STORE,
 	KILL_QUEUE,
 	KILL_BOTH,
+	KILL_STORE_AGAIN, /* and its successors while they recover */
+	KILL_QUEUE_AGAIN,
+	KILL_BOTH_AGAIN,
 	KILL_PRODUCER,
 	KILL_MEMBER,
 	KILL_RESTING,
-	KILL_BROKER
+	KILL_BROKER,
+	KILL_NOTHING /* orderly stop and start; the clients stay */
 };
 static const char *const victim_name[] = {"leat-store", "leat-queue",
-    "store+queue", "producer", "consumer", "queue-of-leaving-group", "leatd"};
+    "store+queue", "recovering-store", "recovering-queue", "recovering-both",
+    "producer", "consumer", "queue-of-leaving-group", "leatd", "clean-restart"};
 #define VICTIMS (sizeof(victim_name) / sizeof(victim_name[0]))
 
 static enum victim
 pick_victim(int broker_too)
 {
-	unsigned r = pick(0, broker_too ? 99 : 84);
+	static const unsigned share[VICTIMS] = {
+	    20, 14, 8, 6, 5, 5, 11, 9, 6, 9, 7};
+	unsigned r = pick(0, broker_too ? 99 : 83);
 	const char *only = getenv("LEAT_VICTIM");
 	unsigned i;
 
 	for (i = 0; only != NULL && i < VICTIMS; i++)
 		if (strcmp(only, victim_name[i]) == 0)
 			return (enum victim)i;
-	if (r < 25)
-		return KILL_STORE;
-	if (r < 43)
-		return KILL_QUEUE;
-	if (r < 53)
-		return KILL_BOTH;
-	if (r < 69)
-		return KILL_PRODUCER;
-	if (r < 79)
-		return KILL_MEMBER;
-	return r < 85 ? KILL_RESTING : KILL_BROKER;
+	for (i = 0; r >= share[i]; i++)
+		r -= share[i];
+	return (enum victim)i;
+}
+
+/*
+ * Kill it, and up to three successors each at a random moment of its start,
+ * most of which recovery takes.
+ */
+static void
+kill_again(struct storm *s, int store, int queue)
+{
+	static const char *const name[] = {"leat-store", "leat-queue"};
+	const int hit[] = {store, queue};
+	unsigned rounds = pick(1, 3), i;
+
+	for (; rounds > 0; rounds--) {
+		uint64_t until = world_now_ms() + 1000;
+		pid_t old[2];
+
+		for (i = 0; i < 2; i++) {
+			old[i] = storm_find(s, name[i]);
+			if (hit[i])
+				storm_kill_child(s, name[i]);
+		}
+		for (i = 0; i < 2; i++)
+			while (hit[i] && world_now_ms() < until) {
+				pid_t now = storm_find(s, name[i]);
+
+				if (now > 0 && now != old[i])
+					break;
+				world_pause_us(100);
+			}
+		world_pause_us(
+		    pick(0, 3) == 0 ? pick(0, 30000) : pick(0, 6000));
+		for (i = 0; i < 2; i++)
+			run.again +=
+			    hit[i] && storm_kill_child(s, name[i]) == 0;
+	}
 }
 
 /* Kill once. Mostly wait for the restart, sometimes kill into it. */
@@ -102,6 +138,13 @@ strike(struct storm *s, enum victim v)
 		return storm_rest_group(s);
 	case KILL_BROKER:
 		return storm_kill_all(s);
+	case KILL_NOTHING:
+		return storm_restart(s);
+	case KILL_STORE_AGAIN:
+	case KILL_QUEUE_AGAIN:
+	case KILL_BOTH_AGAIN:
+		kill_again(s, v != KILL_QUEUE_AGAIN, v != KILL_STORE_AGAIN);
+		return pick(0, 3) == 0 ? 0 : storm_await_children(s, 0, 0);
 	case KILL_STORE:
 	case KILL_QUEUE:
 	case KILL_BOTH:
@@ -180,7 +223,7 @@ static const struct reach special[] = {
     {"store.checkpoint", 1, 0, 0, NULL},
     {"store.checkpoint.rename", 1, 0, 0, NULL},
     {"store.recover", 0, 0, 1, "leat-store"},
-    {"store.attach", 3, 0, 0, NULL},
+    {"store.attach", 3, 0, 1, "leat-store"},
     {"store.retain", 0, 0, 0, NULL},
     {"queue.hello", 3, 0, 0, NULL},
     {"queue.keep", 6, 0, 0, NULL},
@@ -188,7 +231,7 @@ static const struct reach special[] = {
     {"queue.topic", 2, 0, 0, NULL},
     {"queue.reap", 0, 0, 0, "member"},
     {"queue.seek", 1, 0, 0, NULL},
-    {"queue.reattach", 0, 0, 0, "leat-store"},
+    {"queue.reattach", 0, 0, 1, "leat-store"},
     {"supervisor.spawn", 2, 0, 0, "leat-store"},
 };
 static const char *const failpoint_names[] = {
@@ -265,6 +308,14 @@ failpoint_world(struct storm *s, const char *name)
 		return -1;
 	}
 	run.kills++;
+	/* And where the start comes by, in the start after that death, too. */
+	if (r.late) {
+		arm(s);
+		storm_run(s, 200, has_fired);
+		if (!has_fired(s))
+			storm_kill_child(s, r.poke);
+		run.again += (unsigned)storm_run(s, 5000, has_fired);
+	}
 	storm_run(s, pick(100, 400), NULL);
 	return storm_settle(s);
 }
@@ -322,15 +373,18 @@ random_part(unsigned kills)
 {
 	unsigned most =
 	    (kills + 1) / 2 < WORLD_KILLS ? (kills + 1) / 2 : WORLD_KILLS;
+	const char *only = getenv("LEAT_VICTIM");
 	unsigned done = 0, world = 0;
+	int all = only != NULL && (strcmp(only, "leatd") == 0 ||
+				      strcmp(only, "clean-restart") == 0);
 
 	while (done < kills) {
 		unsigned part = kills - done < most ? kills - done : most;
 		char title[64];
 
 		snprintf(title, sizeof(title), "%u random kills%s", part,
-		    world % 2 ? ", whole broker too" : "");
-		one_world(title, part, world % 2 == 1, NULL);
+		    all || world % 2 ? ", whole broker too" : "");
+		one_world(title, part, all || world % 2 == 1, NULL);
 		done += part;
 		world++;
 	}
@@ -384,7 +438,7 @@ main(int argc, char **argv)
 	printf("%u kills:", run.kills);
 	for (i = 0; i < VICTIMS; i++)
 		printf(" %s %u,", victim_name[i], run.by_kind[i]);
-	printf(" failpoints %u\n", run.failpoints);
+	printf(" failpoints %u, in recovery %u\n", run.failpoints, run.again);
 	printf("%u worlds: %llu receipts, %llu in the logs, %llu delivered "
 	       "(%llu again), %u violations\n",
 	    run.worlds, (unsigned long long)run.receipts,

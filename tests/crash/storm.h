@@ -51,6 +51,8 @@ void storm_remove(struct storm *s);
 int storm_start(struct storm *s);
 /* SIGKILL leatd, wait until all of it is gone, start it again. */
 int storm_kill_all(struct storm *s);
+/* Orderly stop and start, under load. */
+int storm_restart(struct storm *s);
 /* Orderly stop; its exit status must be 0. */
 int storm_stop(struct storm *s);
 /* SIGKILL whatever is left. */
