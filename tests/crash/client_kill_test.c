@@ -458,6 +458,8 @@ run_world(struct hunt *h, unsigned kills)
 	if (storm_prepare(&h->s) != 0 || storm_start(&h->s) != 0 ||
 	    observe(h) != 0)
 		return;
+	baseline(h, 20);
+	atomic_store(&h->f->phase, FIELD_BASELINE);
 	baseline(h, kills < 400 ? 100 : kills / 4);
 	world_pause_ms(200);
 	weigh(h);
@@ -483,6 +485,7 @@ one_world(unsigned kills)
 	}
 	h.s.w->seed = seed;
 	h.s.w->config = config;
+	atomic_store(&h.f->phase, FIELD_WARM_UP);
 	run_world(&h, kills);
 	for (i = 0; i < SLOTS; i++)
 		if (h.slot[i].pid > 0)

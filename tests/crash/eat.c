@@ -10,6 +10,7 @@
 #include "world.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define POLL_MAX 32
 
@@ -192,8 +193,10 @@ eat_member(struct world *w, uint32_t slot, uint32_t life)
 	return 0;
 }
 
+/* first: this is the reader whose view the judge compares with the log. */
 static int
-note_read(struct world *w, const struct leat_delivery *d, int64_t *next)
+note_read(
+    struct world *w, const struct leat_delivery *d, int64_t *next, int first)
 {
 	struct world_body b;
 
@@ -202,12 +205,15 @@ note_read(struct world *w, const struct leat_delivery *d, int64_t *next)
 	if (d->queue_offset != *next &&
 	    !(w->retain && d->queue_offset > *next)) {
 		world_violate(w,
-		    "reader: queue %u went from offset %lld to %lld: a %s",
-		    d->queue, (long long)*next - 1, (long long)d->queue_offset,
+		    "%s: queue %u went from offset %lld to %lld: a %s",
+		    first ? "reader" : "late reader", d->queue,
+		    (long long)*next - 1, (long long)d->queue_offset,
 		    d->queue_offset > *next ? "gap" : "repeat");
 		return -1;
 	}
 	*next = d->queue_offset + 1;
+	if (!first)
+		return 0;
 	if (d->queue_offset < WORLD_OFFSETS)
 		atomic_store(&w->reader_at[d->queue][d->queue_offset],
 		    ((uint64_t)b.producer << 32 | b.number) + 1);
@@ -215,29 +221,42 @@ note_read(struct world *w, const struct leat_delivery *d, int64_t *next)
 	return 0;
 }
 
+static struct leat_consumer *
+browse(struct world *w, struct leat *leat)
+{
+	struct leat_subscription s = LEAT_SUBSCRIPTION_INIT;
+	struct leat_consumer *c = NULL;
+	int status;
+
+	s.topic = WORLD_TOPIC;
+	s.from = LEAT_FROM_BEGIN;
+	status = leat_subscribe(leat, &s, &c);
+	if (status != LEAT_OK)
+		world_violate(w, "reader: subscribe: %s (%s)",
+		    leat_status_text(status), leat_error(leat));
+	return c;
+}
+
+/* Slot 0 reads on and on, slot 1 begins again whenever it is at the end. */
 int
 eat_reader(struct world *w, uint32_t slot, uint32_t life)
 {
-	struct leat_subscription s = LEAT_SUBSCRIPTION_INIT;
 	struct leat_consumer *c = NULL;
 	struct leat_delivery d[POLL_MAX];
 	int64_t next[WORLD_QUEUES] = {0};
 	struct leat *leat = load_connect(w, "reader");
-	int i, n, status;
+	int i, n;
 
-	(void)slot;
 	(void)life;
 	if (leat == NULL)
 		return 1;
-	s.topic = WORLD_TOPIC;
-	s.from = LEAT_FROM_BEGIN;
-	status = leat_subscribe(leat, &s, &c);
-	if (status != LEAT_OK) {
-		world_violate(w, "reader: subscribe: %s (%s)",
-		    leat_status_text(status), leat_error(leat));
-		return 1;
-	}
 	while (!atomic_load(&w->stop_consumers)) {
+		if (c == NULL) {
+			memset(next, 0, sizeof(next));
+			c = browse(w, leat);
+			if (c == NULL)
+				return 1;
+		}
 		n = leat_poll(c, d, POLL_MAX, 100);
 		if (n < 0) {
 			world_violate(w, "reader: poll: %s (%s)",
@@ -245,8 +264,14 @@ eat_reader(struct world *w, uint32_t slot, uint32_t life)
 			return 1;
 		}
 		for (i = 0; i < n; i++)
-			if (note_read(w, &d[i], &next[d[i].queue]) != 0)
+			if (note_read(w, &d[i], &next[d[i].queue], slot == 0) !=
+			    0)
 				return 1;
+		if (slot != 0 && leat_at_end(c) == 1) {
+			leat_unsubscribe(c);
+			c = NULL;
+			world_pause_ms(200);
+		}
 	}
 	leat_close(leat);
 	return 0;

@@ -33,7 +33,8 @@ enum field_observer {
 enum field_phase {
 	FIELD_BASELINE, /* victims leave in good order */
 	FIELD_KILLS,
-	FIELD_PHASES
+	FIELD_PHASES,
+	FIELD_WARM_UP = FIELD_PHASES /* noted, not judged */
 };
 
 struct field_waits {
@@ -71,7 +72,7 @@ struct field {
 	_Atomic uint64_t taken_over; /* deliveries with an attempt above 1 */
 	_Atomic uint64_t delivered; /* to the reader */
 	_Atomic uint64_t claimed_by_victims;
-	struct field_waits waits[FIELD_OBSERVERS][FIELD_PHASES];
+	struct field_waits waits[FIELD_OBSERVERS][FIELD_PHASES + 1];
 	struct field_life lives[FIELD_LIVES];
 	_Atomic uint32_t hold[FIELD_QUEUES][WORLD_OFFSETS];
 };

@@ -27,7 +27,7 @@ child_of(struct storm *s, enum storm_role role, uint32_t slot)
 {
 	static const unsigned base[STORM_ROLES] = {0, WORLD_PRODUCERS,
 	    WORLD_PRODUCERS + WORLD_MEMBERS,
-	    WORLD_PRODUCERS + WORLD_MEMBERS + 1};
+	    WORLD_PRODUCERS + WORLD_MEMBERS + WORLD_READERS};
 
 	return &s->child[base[role] + slot];
 }
@@ -186,8 +186,10 @@ storm_load(struct storm *s)
 	for (i = 0; i < WORLD_MEMBERS; i++)
 		if (storm_spawn(s, STORM_MEMBER, i) != 0)
 			return -1;
-	if (storm_spawn(s, STORM_READER, 0) != 0 ||
-	    (s->w->admin && storm_spawn(s, STORM_ADMIN, 0) != 0))
+	for (i = 0; i < WORLD_READERS; i++)
+		if (storm_spawn(s, STORM_READER, i) != 0)
+			return -1;
+	if (s->w->admin && storm_spawn(s, STORM_ADMIN, 0) != 0)
 		return -1;
 	if (storm_run(s, WORLD_PATIENCE_MS, load_flows))
 		return 0;

@@ -27,7 +27,7 @@ struct storm_child {
 	int may_die; /* a failpoint is armed in it */
 };
 
-#define STORM_CHILDREN (WORLD_PRODUCERS + WORLD_MEMBERS + 2)
+#define STORM_CHILDREN (WORLD_PRODUCERS + WORLD_MEMBERS + WORLD_READERS + 1)
 
 struct storm {
 	struct world *w;

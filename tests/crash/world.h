@@ -18,6 +18,7 @@
 #define WORLD_QUEUES 4u
 #define WORLD_PRODUCERS 4u
 #define WORLD_MEMBERS 2u
+#define WORLD_READERS 2u
 #define WORLD_NUMBERS (1u << 19) /* of one producer */
 #define WORLD_OFFSETS (1u << 20) /* of one queue */
 #define WORLD_TEXTS 12u
