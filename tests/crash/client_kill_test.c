@@ -190,6 +190,7 @@ strike(struct hunt *h, struct slot *v)
 		stop(h, v);
 		return 0;
 	}
+	atomic_store(&h->f->lives[v->life].died_ns, field_now_ns());
 	slay(v->pid);
 	v->pid = 0;
 	run.kills++;
@@ -504,11 +505,13 @@ one_world(unsigned kills)
 	run.claimed += atomic_load(&h.f->claimed_by_victims);
 	if (!run.json)
 		printf("%s %u kills: %llu messages, victims claimed %llu, "
-		       "%llu taken over, %.1f s (seed %llu)\n",
+		       "%llu taken over, of the dead within %.1f ms, %.1f s "
+		       "(seed %llu)\n",
 		    violations == 0 ? "ok  " : "FAIL", kills,
 		    (unsigned long long)atomic_load(&h.f->delivered),
 		    (unsigned long long)atomic_load(&h.f->claimed_by_victims),
 		    (unsigned long long)atomic_load(&h.f->taken_over),
+		    (double)atomic_load(&h.f->returns.max_us) / 1000,
 		    (double)(world_now_ms() - begin) / 1000,
 		    (unsigned long long)seed);
 	for (i = 0; i < violations && i < WORLD_TEXTS; i++)

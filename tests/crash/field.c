@@ -45,10 +45,14 @@ field_now_ns(void)
 void
 field_wait(struct field *f, enum field_observer who, uint64_t ns)
 {
-	struct field_waits *w = &f->waits[who][atomic_load(&f->phase)];
+	field_note(&f->waits[who][atomic_load(&f->phase)], ns);
+}
+
+void
+field_note(struct field_waits *w, uint64_t ns)
+{
 	uint64_t us = ns / 1000, unit = us / FIELD_WAIT_UNIT_US;
 
-	/* Each has one writer. */
 	atomic_fetch_add(&w->count, 1);
 	if (us > LONG_US)
 		atomic_fetch_add(&w->long_ones, 1);
@@ -140,6 +144,28 @@ hold_of(struct field *f, const struct leat_delivery *d)
 		   : NULL;
 }
 
+/* What a killed one held comes back because it is dead, not by the lease. */
+static int
+note_return(struct field *f, const char *who, uint32_t before,
+    const struct leat_delivery *d)
+{
+	struct field_life *last = &f->lives[before >> 3];
+	uint64_t died = atomic_load(&last->died_ns), now = field_now_ns();
+
+	if ((before & 3) == FIELD_UNKNOWN || died == 0 || now < died ||
+	    atomic_load(&last->was_stopped))
+		return 0;
+	field_note(&f->returns, now - died);
+	if (now - died < FIELD_RETURN_MS * 1000000ull)
+		return 0;
+	world_violate(f->w,
+	    "%s: queue %u offset %lld came back %llu ms after the death of "
+	    "life %u",
+	    who, d->queue, (long long)d->queue_offset,
+	    (unsigned long long)(now - died) / 1000000, before >> 3);
+	return -1;
+}
+
 int
 field_hold(struct field *f, const char *who, uint32_t life,
     const struct leat_delivery *d)
@@ -156,7 +182,7 @@ field_hold(struct field *f, const char *who, uint32_t life,
 	}
 	before = atomic_exchange(hold, life << 3 | FIELD_HELD);
 	if ((before & 3) != FIELD_ACKED)
-		return 0;
+		return note_return(f, who, before, d);
 	world_violate(f->w,
 	    "%s: queue %u offset %lld came again (attempt %u), life %u had "
 	    "acknowledged it",

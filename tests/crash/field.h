@@ -19,6 +19,7 @@
 #define FIELD_LIVES (1u << 16)
 #define FIELD_LIFE_MESSAGES 200u /* a victim publishes so many at most */
 #define FIELD_LEASE_MS 1500
+#define FIELD_RETURN_MS 1000 /* what the dead held: before the lease ends */
 #define FIELD_RETAIN_MIB 48
 #define FIELD_SEGMENT_MIB 8
 #define FIELD_WAIT_UNIT_US 10
@@ -50,6 +51,7 @@ struct field_life {
 	_Atomic uint32_t receipt; /* last number with a receipt */
 	_Atomic uint32_t seen; /* last number the reader saw */
 	_Atomic uint32_t at_work; /* connected and subscribed */
+	_Atomic uint64_t died_ns; /* killed then; 0: it was not */
 	_Atomic uint32_t was_stopped; /* its leases may end under its hands */
 };
 
@@ -73,6 +75,7 @@ struct field {
 	_Atomic uint64_t delivered; /* to the reader */
 	_Atomic uint64_t claimed_by_victims;
 	struct field_waits waits[FIELD_OBSERVERS][FIELD_PHASES + 1];
+	struct field_waits returns; /* from a death to the next delivery */
 	struct field_life lives[FIELD_LIVES];
 	_Atomic uint32_t hold[FIELD_QUEUES][WORLD_OFFSETS];
 };
@@ -89,6 +92,7 @@ struct field *field_create(struct world *w);
 void field_destroy(struct field *f);
 uint64_t field_now_ns(void);
 void field_wait(struct field *f, enum field_observer who, uint64_t ns);
+void field_note(struct field_waits *w, uint64_t ns);
 /* The wait that all but one in a thousand stay below, in microseconds. */
 double field_p999_us(const struct field_waits *w);
 
