@@ -15,6 +15,7 @@ mount --make-rprivate / || exit 1
 . "${top_srcdir:-.}/tests/support/broker.sh"
 
 disk=$work/disk
+trap 'umount -l "$disk" 2>/dev/null; cleanup' EXIT
 dir=$disk/run
 LEAT_SOCKET=$dir/leat.sock
 sent=0 # messages acknowledged
