@@ -1,10 +1,11 @@
 /*
  * drive.h - a fuzz target without a fuzzer. Each target defines
- * LLVMFuzzerTestOneInput and fuzz_seed; with libFuzzer
+ * FUZZ_NAME, LLVMFuzzerTestOneInput and fuzz_seed; with libFuzzer
  * (clang -fsanitize=fuzzer,address -DLT_LIBFUZZER) that is all. Otherwise
- * main() here runs the files named on the command line, or mutates the seeds
- * in a fixed pseudo-random way for LEAT_FUZZ_RUNS runs: a smoke test that needs
- * no clang, best built with sanitizers.
+ * main() here runs the files named on the command line, or the kept corpus
+ * (corpus/FUZZ_NAME) and then seeds mutated in a fixed pseudo-random way for
+ * LEAT_FUZZ_RUNS runs: a smoke test that needs no clang, best built with
+ * sanitizers. --seeds DIR only writes the seeds there.
  */
 #ifndef LT_TESTS_DRIVE_H
 #define LT_TESTS_DRIVE_H
@@ -17,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
 
 #ifndef LT_LIBFUZZER
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +87,72 @@ fuzz_run(const uint8_t *p, size_t bytes)
 	free(exact);
 }
 
+static int
+fuzz_file(const char *path)
+{
+	static uint8_t buf[FUZZ_CAP];
+	FILE *f = fopen(path, "rb");
+
+	if (f == NULL) {
+		perror(path);
+		return 1;
+	}
+	fuzz_run(buf, fread(buf, 1, sizeof(buf), f));
+	fclose(f);
+	return 0;
+}
+
+static int
+fuzz_corpus(void)
+{
+	const char *top = getenv("top_srcdir");
+	char path[4096];
+	struct dirent *e;
+	unsigned n = 0;
+	int rc = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/%s",
+	    top == NULL ? "." : top, FUZZ_NAME);
+	d = opendir(path);
+	if (d == NULL) {
+		perror(path);
+		return 1;
+	}
+	size_t at = strlen(path);
+
+	while (rc == 0 && (e = readdir(d)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path + at, sizeof(path) - at, "/%s", e->d_name);
+		rc = fuzz_file(path);
+		n++;
+	}
+	closedir(d);
+	printf("%s: %u inputs of the corpus\n", FUZZ_NAME, n);
+	return rc != 0 || n == 0;
+}
+
+static int
+fuzz_write_seeds(const char *dir)
+{
+	static uint8_t buf[FUZZ_CAP];
+	char path[4096];
+
+	for (unsigned i = 0; i < FUZZ_SEEDS; i++) {
+		size_t n = fuzz_seed(i, buf, sizeof(buf));
+		FILE *f;
+
+		snprintf(path, sizeof(path), "%s/seed-%u", dir, i);
+		f = fopen(path, "wb");
+		if (f == NULL || fwrite(buf, 1, n, f) != n || fclose(f) != 0) {
+			perror(path);
+			return 1;
+		}
+	}
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -92,22 +160,22 @@ main(int argc, char **argv)
 	const char *text = getenv("LEAT_FUZZ_RUNS");
 	unsigned long runs = text == NULL ? FUZZ_RUNS : strtoul(text, NULL, 10);
 
-	for (int i = 1; i < argc; i++) {
-		FILE *f = fopen(argv[i], "rb");
-
-		if (f == NULL) {
-			perror(argv[i]);
+	if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
+		return fuzz_write_seeds(argv[2]);
+	for (int i = 1; i < argc; i++)
+		if (fuzz_file(argv[i]) != 0)
 			return 1;
-		}
-		fuzz_run(buf, fread(buf, 1, sizeof(buf), f));
-		fclose(f);
-	}
-	for (unsigned long i = 0; argc == 1 && i < runs; i++) {
+	if (argc > 1)
+		return 0;
+	if (fuzz_corpus() != 0)
+		return 1;
+	for (unsigned long i = 0; i < runs; i++) {
 		size_t n =
 		    fuzz_seed((unsigned)(i % FUZZ_SEEDS), buf, sizeof(buf));
 
 		fuzz_run(buf, i < FUZZ_SEEDS ? n : fuzz_mutate(buf, n));
 	}
+	printf("%s: %lu mutated seeds\n", FUZZ_NAME, runs);
 	return 0;
 }
 #endif

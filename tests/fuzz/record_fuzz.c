@@ -10,6 +10,7 @@
 #include "leat/status.h"
 #include "proto/record.h"
 
+#define FUZZ_NAME "record"
 #define FUZZ_RUNS 200000
 #include "drive.h"
 

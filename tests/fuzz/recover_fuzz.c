@@ -22,6 +22,7 @@
 #include "proto/record.h"
 #include "store/recover.h"
 
+#define FUZZ_NAME "recover"
 #define FUZZ_RUNS 400
 #include "drive.h"
 

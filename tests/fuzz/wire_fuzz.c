@@ -9,6 +9,7 @@
 #include "leat/status.h"
 #include "proto/wire.h"
 
+#define FUZZ_NAME "wire"
 #define FUZZ_RUNS 200000
 #include "drive.h"
 

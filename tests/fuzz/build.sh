@@ -1,0 +1,43 @@
+#!/bin/sh
+# build.sh CC NAME... - tests/fuzz/NAME_fuzz.c as a libFuzzer program, NAME, in
+# fuzz/ of the build tree. The sources are compiled once for all of them, with
+# sanitizers and counters for the fuzzer. Called by `make fuzz`.
+set -eu
+cc=$1
+shift
+src=${top_srcdir:-.}
+out=$PWD/fuzz
+flags="-std=gnu17 -O1 -g -fno-omit-frame-pointer -D_GNU_SOURCE -DLT_LIBFUZZER
+	-fsanitize=address,undefined -fno-sanitize-recover=undefined
+	-I$src/src -I$src/include -I$PWD"
+mkdir -p "$out"
+
+# compile ARCHIVE SOURCE...: anew if any source of the tree is newer.
+compile() {
+	archive=$out/$1
+	shift
+	[ -z "$(find "$src/src" "$src/tests" -name '*.[chd]*' -newer \
+		"$archive" 2>&1 | head -n 1)" ] && return 0
+	printf '%s\n' "$@" | xargs -P "$(nproc)" -I @ sh -c '
+		cd "$0" && exec $1 $2 -fsanitize=fuzzer-no-link -c @ \
+			-o "$3/$(echo @ | tr / -).o"' "$src" "$cc" "$flags" "$out"
+	rm -f "$archive"
+	for file; do
+		ar rcs "$archive" "$out/$(echo "$file" | tr / -).o"
+	done
+}
+
+cd "$src"
+library=$(ls src/base/*.c src/proto/*.c src/shm/*.c src/store/*.c |
+	grep -v _main.c)
+queue=$(ls src/queue/*.c tests/queue/play*.c | grep -v -e _main.c -e /key)
+# shellcheck disable=SC2086 # lists of words
+compile library.a $library tests/support/faults.c tests/store/rig.c
+# shellcheck disable=SC2086
+compile queue.a $queue
+# The store and the queue manager have names in common.
+printf '%s\n' "$@" | xargs -P "$(nproc)" -I @ sh -c '
+	! grep -q play_ "$2/tests/fuzz/@_fuzz.c" || queue=$3/queue.a
+	exec $0 $1 -fsanitize=fuzzer "$2/tests/fuzz/@_fuzz.c" $queue \
+		"$3/library.a" -lcmocka -ldeflate -linih -lsodium -o "$3/@"' \
+	"$cc" "$flags" "$src" "$out"
