@@ -62,6 +62,7 @@ struct lt_filler {
 	struct lt_extent *cur; /* lock */
 	struct lt_extent *next; /* lock */
 	struct lt_extent *spare; /* lock */
+	int clean; /* lock: spare is zeroes, and durably so */
 	int making; /* lock: next is being made */
 	int taken; /* lock: the writer has next, but does not use it yet */
 	int stop; /* lock */
@@ -112,8 +113,7 @@ make_next(struct lt_filler *f, uint64_t base, struct lt_extent **out)
 		return LEAT_E_EXISTS;
 	}
 	pthread_mutex_lock(&f->lock);
-	if (f->spare != NULL &&
-	    atomic_load(&f->spare->filled) == f->spare->bytes) {
+	if (f->spare != NULL && f->clean) {
 		e = f->spare;
 		f->spare = NULL;
 	}
@@ -234,9 +234,11 @@ work(struct lt_filler *f, uint64_t written)
 	int rc = fill(f, e, to);
 	if (rc == LEAT_E_IO)
 		fail(f);
-	lt_extent_unref(e);
 	pthread_mutex_lock(&f->lock);
+	f->clean |= rc == LEAT_OK && e == f->spare &&
+		    atomic_load(&e->filled) == size;
 	f->blocked = rc != LEAT_OK;
+	lt_extent_unref(e);
 	return 1;
 }
 
@@ -435,6 +437,7 @@ keep(struct lt_filler *f, const char *name)
 	}
 	pthread_mutex_lock(&f->lock);
 	f->spare = e;
+	f->clean = 0;
 	pthread_cond_broadcast(&f->change);
 	pthread_mutex_unlock(&f->lock);
 	return LEAT_OK;
