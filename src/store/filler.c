@@ -235,8 +235,8 @@ work(struct lt_filler *f, uint64_t written)
 	if (rc == LEAT_E_IO)
 		fail(f);
 	pthread_mutex_lock(&f->lock);
-	f->clean |= rc == LEAT_OK && e == f->spare &&
-		    atomic_load(&e->filled) == size;
+	f->clean |=
+	    rc == LEAT_OK && e == f->spare && atomic_load(&e->filled) == size;
 	f->blocked = rc != LEAT_OK;
 	lt_extent_unref(e);
 	return 1;
