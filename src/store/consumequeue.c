@@ -283,7 +283,9 @@ lt_cqset_error(const char *what, const struct lt_cq *cq, int err)
 	return LEAT_E_IO;
 }
 
-/* Open or make one file; it has its full size when this returns. */
+/* Open or make one file; it has its full size when this returns. One that was
+ * shorter is new, perhaps from a try that found no space: its name may not be
+ * durable. */
 static int
 open_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file,
     int *fd_out, int *created_out)
@@ -302,13 +304,15 @@ open_file(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file,
 			return lt_cqset_error("mkdir", cq, errno);
 		fd = lt_sys.openat(
 		    set->dir, path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-		*created_out = 1;
 	}
 	if (fd < 0)
 		return lt_cqset_error("open", cq, errno);
-	if (lt_sys.fstat(fd, &st) != 0 ||
-	    ((uint64_t)st.st_size < LT_CQSET_FILE_BYTES &&
-		lt_sys_truncate(fd, LT_CQSET_FILE_BYTES) != 0)) {
+	int rc = lt_sys.fstat(fd, &st);
+	if (rc == 0 && (uint64_t)st.st_size < LT_CQSET_FILE_BYTES) {
+		*created_out = 1;
+		rc = lt_sys_truncate(fd, LT_CQSET_FILE_BYTES);
+	}
+	if (rc != 0) {
 		int err = errno;
 		lt_sys.close(fd);
 		return lt_cqset_error("ftruncate", cq, err);

@@ -446,6 +446,8 @@ keep(struct lt_filler *f, const char *name)
 int
 lt_filler_recycle(struct lt_filler *f, const char *name)
 {
+	if (lt_filler_failed(f))
+		return LEAT_E_IO;
 	pthread_mutex_lock(&f->lock);
 	int have = f->spare != NULL;
 	pthread_mutex_unlock(&f->lock);

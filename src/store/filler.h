@@ -40,7 +40,7 @@ void lt_filler_synced(struct lt_filler *f);
 int lt_filler_next(
     struct lt_filler *f, uint64_t base, struct lt_extent **out) LT_MUST_CHECK;
 /* Take the segment file `name` out of the log: kept to become the next one if
- * there is need and room, else deleted. */
+ * there is need and room, else deleted. IO: the filler has failed. */
 int lt_filler_recycle(struct lt_filler *f, const char *name) LT_MUST_CHECK;
 /* The disk is full: give back the segment kept for reuse. 1 if there was one.
  */

@@ -139,6 +139,7 @@ rig_drop(struct rig *r)
 	lt_topicmap_fini(d);
 	lt_batch_fini(d);
 	lt_recovered_fini(&d->recovered);
+	lt_snapshot_image_free(d->job.image);
 	lt_commitlog_close(d->log);
 	lt_cq_set_close(d->queues);
 	lt_segment_detach(&d->beacon_seg);

@@ -285,12 +285,13 @@ sync_by(int (*call)(int fd), int fd, int is_all)
 	pthread_mutex_lock(&lock);
 	int node = is_all ? -1 : node_of(fd);
 	size_t begin = now->event_count;
-	/* Another thread may be on its way when one has failed: once. */
+	/* Other threads may be on their way when one has failed: what they
+	 * promise then is judged by what a power cut leaves. */
 	struct film_failure *had = is_all      ? &now->failure
 				   : node >= 0 ? &now->nodes[node].failure
 					       : NULL;
 	if (had != NULL && had->is_there &&
-	    (pthread_equal(had->by, pthread_self()) || had->others++ > 0))
+	    pthread_equal(had->by, pthread_self()))
 		now->resyncs++;
 	pthread_mutex_unlock(&lock);
 	nanosleep(&turn, NULL); /* a disk takes its time: others go on */

@@ -41,7 +41,6 @@ struct film_names {
 
 struct film_failure {
 	int is_there;
-	unsigned others; /* syncs by other threads since */
 	pthread_t by;
 };
 
