@@ -27,6 +27,7 @@
 #include "shm/grouptable.h"
 #include "shm/lane.h"
 #include "shm/page.h"
+#include "shm/patience.h"
 #include "shm/ring.h"
 #include "shm/segment.h"
 
@@ -219,6 +220,7 @@ struct leat {
 	uint32_t default_level;
 	int spin_option;
 	uint32_t spin_us;
+	struct lt_patience patience;
 	/* segments */
 	struct lt_segment lane_seg;
 	uint64_t lane_ino;

@@ -79,10 +79,12 @@ lt_wait_once(struct leat *leat, uint32_t bits, uint64_t want_logged,
 {
 	struct lt_lane_shared *lane;
 	struct lt_page_shared *page;
+	uint64_t since;
 	uint32_t seen;
 	int is_ready;
 
-	if (leat->spin_us != 0 && spin(leat, ready, user))
+	if (leat->spin_us != 0 ? spin(leat, ready, user)
+			       : lt_patience_try(&leat->patience, ready, user))
 		return;
 	lane = leat->lane.shared;
 	page = leat->page;
@@ -102,8 +104,11 @@ lt_wait_once(struct leat *leat, uint32_t bits, uint64_t want_logged,
 		if (leat->link != LT_LINK_UP && slice_ms > LINK_SLICE_MS)
 			slice_ms = LINK_SLICE_MS;
 		slice_ms = lt_wait_left(deadline, slice_ms);
-		if (!is_ready && slice_ms > 0)
+		if (!is_ready && slice_ms > 0) {
+			since = lt_clock_mono_ns();
 			lt_doorbell_wait(&page->doorbell, seen, slice_ms);
+			lt_patience_slept(&leat->patience, since);
+		}
 	}
 	atomic_store_explicit(
 	    &leat->lane.shared->waiting, 0, memory_order_relaxed);

@@ -26,6 +26,7 @@
 #include "proto/wire.h"
 #include "shm/lane.h"
 #include "shm/page.h"
+#include "shm/patience.h"
 #include "shm/ring.h"
 #include "shm/segment.h"
 #include "store/commitlog.h"
@@ -239,6 +240,7 @@ struct lt_duty {
 	uint64_t now_ms; /* monotonic, of this turn */
 	uint64_t polled_ms; /* of the last look at the descriptors */
 	uint64_t spin_ns; /* 0: sleep at once; UINT64_MAX: never */
+	struct lt_patience patience;
 	int is_open; /* S_OPEN came: drain */
 	int is_stopping;
 	int is_full; /* publishing is refused for lack of space */

@@ -14,9 +14,10 @@
  * nothing of a former life is ever left in a segment that is in use.
  *
  * `ahead` begins small and grows to prefill_bytes with what is written, so an
- * idle broker writes little. Nothing is zeroed ahead while nobody waits for a
- * sync of the log: then it would cost more than it saves. Nor when it would
- * bring the disk close to full.
+ * idle broker writes little. Zeroes ahead save a sync the file system's own
+ * commit, and cost it as many bytes as it has: nothing is zeroed while nobody
+ * waits for a sync of the log, or while syncs are so large that the bytes cost
+ * more. Nor when it would bring the disk close to full.
  *
  * Threads: the writer calls what filler.h offers, the thread runs run(). lock
  * covers the fields marked so. The thread sleeps on `change` after it set
@@ -44,6 +45,7 @@
 #define AHEAD_FIRST (4u << 20)
 #define AHEAD_FACTOR 4
 #define UNSYNCED_MAX (32u << 20) /* written without a sync: stop zeroing */
+#define SYNC_LARGE (128u << 10) /* of a sync, on average: stop zeroing */
 #define STEP_MAX (4u << 20)
 
 struct lt_filler {
@@ -55,6 +57,7 @@ struct lt_filler {
 	atomic_uint_least64_t written; /* by writer */
 	atomic_uint_least64_t ahead; /* by writer */
 	atomic_uint_least64_t unsynced; /* by writer */
+	atomic_uint_least64_t sync_bytes; /* by writer: moving average */
 	atomic_uint_least64_t wake_at; /* by both: wake the thread from here */
 	atomic_int failed; /* by thread */
 	pthread_mutex_t lock;
@@ -168,7 +171,8 @@ pick(struct lt_filler *f, uint64_t written, uint64_t *to_out)
 
 	if (f->blocked || f->config.prefill_bytes == 0)
 		return NULL;
-	if (atomic_load(&f->unsynced) < UNSYNCED_MAX) {
+	if (atomic_load(&f->unsynced) < UNSYNCED_MAX &&
+	    atomic_load(&f->sync_bytes) < SYNC_LARGE) {
 		uint64_t pace = written + written / 4;
 		struct lt_extent *e[2] = {f->cur, f->next};
 		uint64_t goal[2] = {written + ahead, pace};
@@ -366,6 +370,12 @@ lt_filler_moved(struct lt_filler *f, uint64_t written)
 void
 lt_filler_synced(struct lt_filler *f)
 {
+	uint64_t n = atomic_load_explicit(&f->unsynced, memory_order_relaxed);
+	uint64_t mean =
+	    atomic_load_explicit(&f->sync_bytes, memory_order_relaxed);
+
+	atomic_store_explicit(
+	    &f->sync_bytes, mean - mean / 8 + n / 8, memory_order_relaxed);
 	atomic_store_explicit(&f->unsynced, 0, memory_order_relaxed);
 }
 

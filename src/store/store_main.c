@@ -257,8 +257,10 @@ start(struct lt_duty *d, const char **what_out)
 
 /* 1 if a lane holds something (or lies). */
 static int
-is_anything_there(struct lt_duty *d)
+is_anything_there(void *user)
 {
+	struct lt_duty *d = user;
+
 	if (!d->is_open || d->batch.is_appended)
 		return 0;
 	for (size_t i = 0; i < d->session_count; i++)
@@ -295,7 +297,8 @@ poll_events(struct lt_duty *d, int timeout_ms)
 static int
 idle(struct lt_duty *d)
 {
-	uint64_t until = 0;
+	uint64_t until;
+	int status;
 
 	if (d->spin_ns == UINT64_MAX)
 		return poll_events(d, 0);
@@ -306,6 +309,8 @@ idle(struct lt_duty *d)
 				return LEAT_OK;
 			__builtin_ia32_pause();
 		}
+	} else if (lt_patience_try(&d->patience, is_anything_there, d)) {
+		return LEAT_OK;
 	}
 	atomic_store_explicit(&d->beacon->sleeping, 1, memory_order_relaxed);
 	lt_doorbell_fence();
@@ -315,7 +320,10 @@ idle(struct lt_duty *d)
 		return LEAT_OK;
 	}
 	lt_stat_add(store_sleeps, 1);
-	return poll_events(d, lt_upkeep_wait_ms(d));
+	until = lt_clock_mono_ns();
+	status = poll_events(d, lt_upkeep_wait_ms(d));
+	lt_patience_slept(&d->patience, until);
+	return status;
 }
 
 /* One turn. *taken_out: records taken. */

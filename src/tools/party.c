@@ -4,10 +4,10 @@
  * memory. Nobody spins: a producer with a rate sleeps at least 100 us between
  * bursts, since a spinning generator takes the CPU from those it measures.
  *
- * Time. A message's clock starts when it was due, also if the producer was kept
- * from sending it by the broker (no coordinated omission). Only if the
- * producer's own sleep ended late it starts at that end; how late is reported
- * as late_ns.
+ * Time. A message's clock starts when the producer begins to publish it. If the
+ * broker kept it from that, the clock of what became due meanwhile starts when
+ * it was due (no coordinated omission), until the producer has caught up and
+ * sleeps. How late the producer's own sleeps ended is reported as late_ns.
  */
 #include "config.h"
 #include "tools/bench.h"
@@ -88,7 +88,7 @@ struct producer {
 	struct head *body;
 	struct leat_message message;
 	uint64_t index, total, sent;
-	uint64_t floor_ns; /* end of the last sleep */
+	bool is_kept; /* by the broker, since the last sleep */
 	uint64_t progress_ms;
 };
 
@@ -165,7 +165,7 @@ pace(struct producer *me)
 		slept = true;
 	}
 	if (slept) {
-		me->floor_ns = now;
+		me->is_kept = false;
 		lt_histogram_add(&me->p->result->late_ns, now - until);
 	}
 	return LEAT_OK;
@@ -182,8 +182,7 @@ publish_one(struct producer *me)
 	h->seq = me->sent;
 	h->stamp_ns = 0;
 	if (plan->rate > 0) {
-		uint64_t due = due_ns(me);
-		h->stamp_ns = due > me->floor_ns ? due : me->floor_ns;
+		h->stamp_ns = me->is_kept ? due_ns(me) : lt_clock_mono_ns();
 	} else if (me->sent % TIMED_EACH == 0 || plan->window == 1) {
 		h->stamp_ns = lt_clock_mono_ns();
 	}
@@ -197,6 +196,7 @@ publish_one(struct producer *me)
 			  : collect(me, SLICE_MS);
 		if (room && rc == LEAT_OK)
 			break;
+		me->is_kept = true;
 		if (rc == LEAT_E_AGAIN || rc == LEAT_E_TIMEOUT)
 			rc = collect(me, SLICE_MS);
 		if (rc < 0)
@@ -227,7 +227,6 @@ produce(struct party *p, uint64_t index)
 	int rc = connect_party(p);
 	if (rc == LEAT_OK)
 		rc = await_start(p);
-	me.floor_ns = p->result->start_ns;
 	me.progress_ms = lt_clock_mono_ms();
 	while (rc == LEAT_OK && me.sent < me.total)
 		rc = publish_one(&me);

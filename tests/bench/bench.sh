@@ -74,9 +74,9 @@ full) : "${rounds:=3}" ;;
 *) : "${rounds:=1}" ;;
 esac
 build=$(cd "$build" && pwd) || exit 2
-for program in leat leatd tests/bench/load; do
+for program in leat leatd tests/bench/load tests/bench/ballast; do
 	[ -x "$build/$program" ] ||
-		complain "$build/$program is missing; make leat leatd tests/bench/load"
+		complain "$build/$program is missing; make leat leatd tests/bench/load tests/bench/ballast"
 done
 leat=$build/leat
 load=$build/tests/bench/load
@@ -95,7 +95,8 @@ for word in ${wanted:-$all_cases}; do
 done
 
 work=$(mktemp -d "$base/leat-bench-XXXXXX") || exit 1
-trap 'stop_servers; rm -rf "$work"' EXIT
+ballast=
+trap 'stop_servers; rm -rf "$work"; [ -z "$ballast" ] || kill "$ballast"' EXIT
 trap 'exit 1' INT TERM HUP
 [ -n "$out" ] || out=$work/out
 mkdir -p "$out/raw" || exit 1
@@ -109,7 +110,10 @@ if [ -n "$limits" ]; then
 	}
 fi
 
-[ -z "$chosen" ] || note_environment
+[ -z "$chosen" ] || {
+	note_environment
+	start_ballast
+}
 for name in $chosen; do
 	note "$name"
 	forget "$name"

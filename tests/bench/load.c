@@ -6,9 +6,10 @@
  * everything consumed is checked; a run that lost, repeated or altered anything
  * prints no figure. Output: the JSON of `leat --json bench --detail`.
  *
- * Time and pace are leat bench's, too: a message's clock starts when it was
- * due, or when the producer's own sleep ended if that was late; producers sleep
- * at least 100 us between bursts and never spin; timer slack is 1 us.
+ * Time and pace are leat bench's, too: a message's clock starts when its
+ * producer begins to publish it, or when it was due if the server kept the
+ * producer from that; producers sleep at least 100 us between bursts and never
+ * spin; timer slack is 1 us.
  */
 #include "config.h"
 #include "load.h"
@@ -68,7 +69,8 @@ count(struct load_result *r, uint64_t now, uint64_t n)
 
 struct producer {
 	struct load_link link;
-	uint64_t total, sent, floor_ns;
+	uint64_t total, sent;
+	bool is_kept; /* by the server, since the last sleep */
 	uint64_t *stamps; /* of the messages in flight */
 	uint8_t *body;
 };
@@ -115,8 +117,8 @@ pace(struct producer *me)
 	    .tv_nsec = (long)(until % 1000000000)};
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
 		;
-	me->floor_ns = lt_clock_mono_ns();
-	lt_histogram_add(&me->link.result->late_ns, me->floor_ns - until);
+	me->is_kept = false;
+	lt_histogram_add(&me->link.result->late_ns, lt_clock_mono_ns() - until);
 	collect(me, false);
 }
 
@@ -128,12 +130,12 @@ publish_one(struct producer *me)
 	struct load_head h = {.seq = me->sent, .producer = l->index};
 	if (plan->rate > 0) {
 		pace(me);
-		uint64_t due = due_ns(me);
-		h.stamp_ns = due > me->floor_ns ? due : me->floor_ns;
+		h.stamp_ns = me->is_kept ? due_ns(me) : lt_clock_mono_ns();
 	} else if (me->sent % TIMED_EACH == 0 || plan->window == 1) {
 		h.stamp_ns = lt_clock_mono_ns();
 	}
 	while (me->sent - l->result->messages >= plan->window) {
+		me->is_kept = true;
 		load_flush(l);
 		collect(me, true);
 	}
@@ -157,7 +159,6 @@ produce(struct load_link *link)
 		load_fail(link, "out of memory");
 	run.peer->connect(&me.link, false);
 	await_start(&me.link);
-	me.floor_ns = me.link.result->start_ns;
 	while (me.sent < me.total)
 		publish_one(&me);
 	load_flush(&me.link);
