@@ -230,10 +230,8 @@ lt_commitlog_sync_begin(struct lt_commitlog *log, struct lt_commitlog_sync *out)
 int
 lt_commitlog_sync_run(const struct lt_commitlog_sync *sync)
 {
-	/* Through descriptors that are not the writer's: what fails here is
-	 * reported to its own fdatasync, too. */
 	for (size_t i = 0; i < sync->count; i++)
-		if (lt_extent_fill_sync(sync->extents[i]) != LEAT_OK)
+		if (lt_extent_back_sync(sync->extents[i]) != LEAT_OK)
 			return LEAT_E_IO;
 	return LEAT_OK;
 }
