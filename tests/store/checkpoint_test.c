@@ -134,7 +134,6 @@ drop(void)
 {
 	open_gate();
 	lt_syncer_stop(rig.d.syncer);
-	lt_snapshot_image_free(rig.d.job.image);
 	close(rig.d.syncer_event);
 	rig_client_free(&client);
 	rig_drop(&rig);
