@@ -208,7 +208,7 @@ pick_queue(struct lt_topic *t, const struct leat_message *m, uint32_t *out)
 		*out = (uint32_t)(lt_name_group_hash(m->group_key) %
 				  t->write_queues);
 	} else {
-		*out = t->turn++ % t->write_queues;
+		*out = t->turn % t->write_queues;
 	}
 	return LEAT_OK;
 }
@@ -280,7 +280,11 @@ draft(struct leat *leat, const struct leat_message *m, size_t max_body,
 		    "leat_completions()");
 	d->level = (uint32_t)level_of(leat, d->topic, (int)m->level);
 	d->max_body = max_body;
-	return lt_lanes_claim(leat, (uint32_t)bytes, deadline, &d->payload);
+	status = lt_lanes_claim(leat, (uint32_t)bytes, deadline, &d->payload);
+	/* Not before it has its room: else the same message comes again. */
+	if (LT_LIKELY(status == LEAT_OK))
+		d->topic->turn += m->queue < 0 && s->group_key_bytes == 0;
+	return status;
 }
 
 /* The body is in place: complete the record. */

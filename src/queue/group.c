@@ -335,8 +335,13 @@ lt_group_claims_free(struct lt_manager *m, struct lt_claims *c, int keep)
 		LIST_REMOVE(sub, claims_link);
 		sub->claims = NULL;
 	}
-	if (!keep)
+	if (!keep) {
+		/* Also for a member that we lost sight of. release: members
+		 * look at it last */
+		atomic_store_explicit(
+		    &c->table.shared->closed, 1, memory_order_release);
 		lt_keep_drop(m, LT_KEEP_TABLE, c->id);
+	}
 	c->progress->claims = NULL;
 	LIST_REMOVE(c, link);
 	lt_segment_detach(&c->seg);
@@ -460,8 +465,6 @@ lt_group_move(struct lt_manager *m, struct lt_progress *p, int64_t offset)
 	lt_group_progress_set(m, p, offset);
 	if (c == NULL)
 		return;
-	atomic_store_explicit(/* release: members look at it last */
-	    &c->table.shared->closed, 1, memory_order_release);
 	for (sub = LIST_FIRST(&c->subs); sub != NULL; sub = next) {
 		next = LIST_NEXT(sub, claims_link);
 		lt_subscribe_moved(sub);

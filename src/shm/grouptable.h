@@ -57,7 +57,7 @@ struct lt_table_shared {
 	    progress; /* queue manager: done below this; members read */
 	_Atomic uint32_t returned; /* anybody adds 1 after freeing a claim */
 	_Atomic uint32_t
-	    closed; /* queue manager: 1: table replaced, re-attach */
+	    closed; /* queue manager: 1: table dropped or replaced, re-attach */
 };
 _Static_assert(offsetof(struct lt_table_shared, cursor) == 128, "table");
 

@@ -33,7 +33,7 @@ is_due(const struct lt_duty *d)
 		return age >= DUE_SOON_MS || d->checkpoint_end == 0;
 	return end != d->checkpoint_end &&
 	       (age >= d->options.store_checkpoint_ms ||
-		   (end - d->checkpoint_end >=
+		   (end - d->checkpoint_at >=
 			   d->options.store_checkpoint_bytes &&
 		       age >= DUE_SOON_MS));
 }
@@ -165,6 +165,21 @@ lt_checkpoint_run(struct lt_duty *d)
 	return status;
 }
 
+/* The one half done, then one of what there is now. */
+static int
+checkpoint_now(struct lt_duty *d)
+{
+	int status = LEAT_OK;
+
+	if (d->checkpoint_phase == LT_CHECKPOINT_FLUSH)
+		status = flush(d, SIZE_MAX);
+	if (status == LEAT_OK)
+		status = take_image(d);
+	if (status == LEAT_OK && d->checkpoint_phase == LT_CHECKPOINT_FLUSH)
+		status = flush(d, SIZE_MAX);
+	return status;
+}
+
 int
 lt_checkpoint_last(struct lt_duty *d)
 {
@@ -174,13 +189,10 @@ lt_checkpoint_last(struct lt_duty *d)
 	d->syncer = NULL;
 	if (d->is_syncing)
 		status = finish(d);
-	if (status == LEAT_OK && d->checkpoint_phase == LT_CHECKPOINT_FLUSH)
-		status = flush(d, SIZE_MAX);
-	if (status == LEAT_OK)
-		status = take_image(d);
-	if (status == LEAT_OK && d->checkpoint_phase == LT_CHECKPOINT_FLUSH)
-		status = flush(d, SIZE_MAX);
-	return status;
+	/* Not indexed for lack of space: recovery does it. */
+	if (status == LEAT_OK && !d->batch.is_appended)
+		status = checkpoint_now(d);
+	return status == LEAT_OK ? lt_publish_sync(d) : status;
 }
 
 /* When there is something to do without anything else happening. */

@@ -217,6 +217,7 @@ lt_commitlog_sync_begin(struct lt_commitlog *log, struct lt_commitlog_sync *out)
 	if (rc != LEAT_OK)
 		return rc;
 	out->end = log->end;
+	out->err = 0;
 	out->count = 0;
 	if (log->synced == log->end)
 		return LEAT_OK;
@@ -228,13 +229,13 @@ lt_commitlog_sync_begin(struct lt_commitlog *log, struct lt_commitlog_sync *out)
 }
 
 int
-lt_commitlog_sync_run(const struct lt_commitlog_sync *sync)
+lt_commitlog_sync_run(struct lt_commitlog_sync *sync)
 {
-	/* Through descriptors that are not the writer's: what fails here is
-	 * reported to its own fdatasync, too. */
 	for (size_t i = 0; i < sync->count; i++)
-		if (lt_extent_fill_sync(sync->extents[i]) != LEAT_OK)
+		if (lt_extent_back_sync(sync->extents[i]) != LEAT_OK) {
+			sync->err = errno;
 			return LEAT_E_IO;
+		}
 	return LEAT_OK;
 }
 
@@ -255,6 +256,7 @@ lt_commitlog_sync_end(
 		lt_extent_unref(sync->extents[i]);
 	}
 	sync->count = 0;
+	errno = sync->err;
 	if (status != LEAT_OK)
 		return fail(log, "fdatasync");
 	if (sync->end > log->synced)

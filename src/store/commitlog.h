@@ -62,12 +62,13 @@ int lt_commitlog_sync(struct lt_commitlog *log) LT_MUST_CHECK;
 struct lt_extent;
 struct lt_commitlog_sync {
 	uint64_t end;
+	int err; /* errno of what failed */
 	size_t count;
 	struct lt_extent *extents[LT_COMMITLOG_UNSYNCED + 1];
 };
 int lt_commitlog_sync_begin(
     struct lt_commitlog *log, struct lt_commitlog_sync *out) LT_MUST_CHECK;
-int lt_commitlog_sync_run(const struct lt_commitlog_sync *sync) LT_MUST_CHECK;
+int lt_commitlog_sync_run(struct lt_commitlog_sync *sync) LT_MUST_CHECK;
 int lt_commitlog_sync_end(struct lt_commitlog *log,
     struct lt_commitlog_sync *sync, int status) LT_MUST_CHECK;
 /* 1 after a failed write or sync: stop the process without another ack. */

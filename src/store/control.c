@@ -310,12 +310,11 @@ on_queue_sync(struct lt_duty *d, struct received *r)
 		status = lt_cq_flush(d->queues, cq);
 		a.min_offset = cq->flushed;
 		a.max_offset = cq->next;
-		/* No room for the entries: they go along. */
-		if (status == LEAT_E_NOSPACE) {
-			status = LEAT_OK;
-			if (lt_cq_lend(cq, &fd) != LEAT_OK)
-				a.max_offset = cq->flushed;
-		}
+		/* No room for the entries: they go along. An end before the
+		 * one told already would mean that the rest is gone. */
+		if (status == LEAT_E_NOSPACE)
+			status = lt_cq_lend(cq, &fd) == LEAT_OK ? LEAT_OK
+								: LEAT_E_NOMEM;
 	} else if (lt_topicmap_get(d, m->topic) == NULL) {
 		status = LEAT_E_NOTFOUND;
 	}

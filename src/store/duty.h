@@ -252,7 +252,7 @@ struct lt_duty {
 	int is_syncing; /* the job is under way */
 	uint64_t dirty_since_ms; /* 0: nothing unsynced that no job syncs */
 	enum lt_checkpoint_phase checkpoint_phase;
-	uint64_t checkpoint_at; /* log offset of the one under way */
+	uint64_t checkpoint_at; /* log offset of the one begun last */
 	uint64_t checkpoint_ms; /* the last one began */
 	uint64_t checkpoint_end; /* log offset of the last one */
 	int checkpoint_now;
@@ -379,7 +379,8 @@ void lt_publish_full(struct lt_duty *d, int is_full);
 /* --- checkpoint.c --- */
 /* A step of whatever is due or under way. LEAT_OK or fatal. */
 int lt_checkpoint_run(struct lt_duty *d) LT_MUST_CHECK;
-/* At the end: stop the thread, checkpoint here and now. */
+/* At the end: stop the thread, checkpoint here and now if there is space, and
+ * sync the log in any case. */
 int lt_checkpoint_last(struct lt_duty *d) LT_MUST_CHECK;
 /* Monotonic time of the next step; UINT64_MAX: none, or the thread rings. */
 uint64_t lt_checkpoint_due_ms(const struct lt_duty *d);

@@ -23,9 +23,10 @@
  * need. The usual append ends below `filled`: one atomic load, no lock. A
  * writer that waits is not starved: the filler begins no chunk while one waits.
  *
- * The filler has its own open file: the kernel reports a failed write-back
- * once to each open file, so a failure met by the filler's fdatasync is still
- * reported to the writer's. Both end the log.
+ * Writer, filler and background sync have an open file each: the kernel reports
+ * a failed write-back once to each open file, so a failure that one of them has
+ * met is still reported to the others, who would else take their bytes for
+ * durable. Any of them ends the log.
  *
  * Blocks are allocated (fallocate) before zeroes or records are written to
  * them, so that a full disk shows there, where nothing is lost.
@@ -77,6 +78,9 @@ open_files(struct lt_extent *e, int dir, const char *name, int flags)
 	e->fill_fd = lt_sys.openat(dir, name, O_WRONLY | O_CLOEXEC, 0);
 	if (e->fill_fd < 0)
 		return failed("segment.open", name, errno);
+	e->sync_fd = lt_sys.openat(dir, name, O_WRONLY | O_CLOEXEC, 0);
+	if (e->sync_fd < 0)
+		return failed("segment.open", name, errno);
 	return LEAT_OK;
 }
 
@@ -89,7 +93,7 @@ make(uint64_t base, uint64_t bytes, uint64_t filled)
 		return NULL;
 	e->base = base;
 	e->bytes = bytes;
-	e->fd = e->fill_fd = -1;
+	e->fd = e->fill_fd = e->sync_fd = -1;
 	e->reserved = filled;
 	atomic_init(&e->refs, 1);
 	atomic_init(&e->filled, filled);
@@ -170,6 +174,8 @@ lt_extent_unref(struct lt_extent *e)
 		lt_sys.close(e->fd);
 	if (e->fill_fd >= 0)
 		lt_sys.close(e->fill_fd);
+	if (e->sync_fd >= 0)
+		lt_sys.close(e->sync_fd);
 	pthread_cond_destroy(&e->change);
 	pthread_mutex_destroy(&e->lock);
 	lt_mem_free(e);
@@ -355,6 +361,12 @@ int
 lt_extent_fill_sync(struct lt_extent *e)
 {
 	return lt_sys.fdatasync(e->fill_fd) == 0 ? LEAT_OK : LEAT_E_IO;
+}
+
+int
+lt_extent_back_sync(struct lt_extent *e)
+{
+	return lt_sys.fdatasync(e->sync_fd) == 0 ? LEAT_OK : LEAT_E_IO;
 }
 
 /* Where holes cannot be punched: overwrite what is not zero. */

@@ -19,6 +19,7 @@ struct lt_extent {
 	uint64_t bytes; /* size of the file */
 	int fd; /* the writer's */
 	int fill_fd; /* the filler's own open file, or -1 */
+	int sync_fd; /* the background sync's own, or -1 */
 	atomic_uint refs;
 	/* The filler never writes below this again. Written under lock, read
 	 * by the writer without. */
@@ -60,8 +61,10 @@ int lt_extent_write(struct lt_extent *e, const void *buf, size_t bytes,
  * when there is nothing left. LEAT_OK, NOSPACE, IO. */
 int lt_extent_fill(struct lt_extent *e, uint64_t to, uint64_t chunk,
     uint64_t *done_out) LT_MUST_CHECK;
-/* Filler's fdatasync, on its own open file. LEAT_OK or IO. */
+/* fdatasync on an open file of its own: the filler's, and that of whoever syncs
+ * behind the writer's back. LEAT_OK or IO. */
 int lt_extent_fill_sync(struct lt_extent *e) LT_MUST_CHECK;
+int lt_extent_back_sync(struct lt_extent *e) LT_MUST_CHECK;
 /* No filler may be at work. Everything from `from` on becomes zeroes and the
  * filler begins there. */
 int lt_extent_clear(struct lt_extent *e, uint64_t from) LT_MUST_CHECK;

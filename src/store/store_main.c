@@ -239,6 +239,7 @@ start(struct lt_duty *d, const char **what_out)
 	lt_session_init_system(d);
 	d->checkpoint_end =
 	    d->recovered.scanned_bytes > 0 ? 0 : lt_commitlog_end(d->log);
+	d->checkpoint_at = d->checkpoint_end;
 	*what_out = "upkeep";
 	status = lt_upkeep_init(d);
 	if (status != LEAT_OK)
@@ -382,11 +383,8 @@ cycle(struct lt_duty *d)
 static int
 stop(struct lt_duty *d)
 {
-	int status = LEAT_OK;
+	int status = lt_checkpoint_last(d);
 
-	/* Not indexed for lack of space: recovery does it. */
-	if (!d->batch.is_appended)
-		status = lt_checkpoint_last(d);
 	if (status == LEAT_OK) {
 		lt_log_info("stopped", "log_end=%llu",
 		    (unsigned long long)lt_commitlog_end(d->log));

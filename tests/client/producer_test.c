@@ -194,6 +194,32 @@ test_too_many(void **state)
 	OK(leat_submit(leat, &m, 1000, NULL));
 }
 
+/* A message that found no room takes no queue's turn. */
+static void
+test_turns(void **state)
+{
+	struct leat_message m = message("in turn");
+	struct leat_receipt r[64];
+	uint32_t turn = 0;
+	int status, n;
+
+	m.level = LEAT_LOGGED;
+	for (int round = 0; round < 3; round++) {
+		fake_do(fake, FAKE_STALL);
+		while ((status = leat_submit(leat, &m, 1, NULL)) == LEAT_OK)
+			;
+		assert_int_equal(status, LEAT_E_AGAIN);
+		assert_int_equal(leat_submit(leat, &m, 0, NULL), LEAT_E_AGAIN);
+		fake_do(fake, FAKE_GO);
+		while (leat_in_flight(leat) > 0) {
+			n = leat_completions(leat, r, 64, 5000);
+			for (int i = 0; i < n; i++)
+				assert_int_equal(r[i].queue, turn++ % 2);
+		}
+	}
+	assert_true(turn > 300);
+}
+
 static void
 test_large_lane(void **state)
 {
@@ -404,6 +430,7 @@ main(void)
 	    T(test_window),
 	    T(test_batch),
 	    T(test_too_many),
+	    T(test_turns),
 	    T(test_large_lane),
 	    T(test_reserve),
 	    T(test_timeout),

@@ -4,6 +4,8 @@
  * with store buffers (a store is seen by others only when it leaves the buffer
  * of its process; a full fence waits for that; so does a locked add).
  *
+ * Smaller: NO_CONSUMER; NO_WAITING, the publisher waits for no receipt.
+ *
  * Nothing here ever times out, but for one case that is said: a client that
  * still has the page of a dead store. So whoever sleeps for ever beside work
  * is found by the judge. Store and publisher may die between any two steps.
@@ -23,7 +25,10 @@
  * src/queue/session.c: death_ready
  *
  * Proof: -DSTORE_DEATHS=0
+ * Proof: -DNO_CONSUMER -DMSGS=2
+ * Proof: -DNO_WAITING -DPUBLISHER_DEATHS=0
  * Long: -DSTORE_DEATHS=0 -DMSGS=2
+ * Long: -DNO_WAITING
  * Long: -DSTORE_DEATHS=1
  * Mutant: NO_FENCE_PUBLISH -DSTORE_DEATHS=0
  * Mutant: NO_FENCE_SLEEP -DSTORE_DEATHS=0
@@ -34,14 +39,17 @@
  * Mutant: BELL_READ_LATE -DSTORE_DEATHS=0
  * Mutant: RING_WITHOUT_COUNT -DSTORE_DEATHS=0
  * Mutant: NO_HANGUP -DSTORE_DEATHS=0
- * Mutant: NO_RING_ON_NEW_PAGE
- * Mutant: UNCAPPED
+ * Mutant: NO_RING_ON_NEW_PAGE -DNO_CONSUMER
+ * Mutant: UNCAPPED -DNO_CONSUMER
  */
 #ifndef MSGS
 #define MSGS 1
 #endif
 #ifndef STORE_DEATHS
 #define STORE_DEATHS 1
+#endif
+#ifndef PUBLISHER_DEATHS
+#define PUBLISHER_DEATHS 1
 #endif
 
 /* Words that several processes see. Beacon and page are one per store. */
@@ -187,6 +195,9 @@ active proctype publisher()
 			:: else
 			fi;
 			do
+#ifdef NO_WAITING
+			:: break
+#else
 			:: mem[LOGGED(p_gen)] >= sent -> break
 			:: NEW_PAGE(p_gen)
 			:: mem[LOGGED(p_gen)] < sent ->
@@ -214,6 +225,7 @@ active proctype publisher()
 				STORE(P, P_WAITS, 0);
 				seen = 0
 			:: sent < MSGS -> break /* does not wait for this one */
+#endif
 			od
 		:: NEW_PAGE(p_gen)
 		od
@@ -230,7 +242,10 @@ active proctype consumer()
 {
 	byte seen;
 
-	do
+end:	do
+#ifdef NO_CONSUMER
+	:: false
+#else
 	:: mem[LOGGED(c_gen)] > got -> got = mem[LOGGED(c_gen)]
 	:: returned != got_back -> got_back = returned
 	:: NEW_PAGE(c_gen)
@@ -256,6 +271,7 @@ active proctype consumer()
 		fi;
 		STORE(C, C_WAITS, 0);
 		seen = 0
+#endif
 	od
 }
 
@@ -266,18 +282,24 @@ active proctype fate()
 	do
 	:: atomic { deaths < STORE_DEATHS && store_gen != 0 && !kill_store ->
 		deaths++; kill_store = 1 }
+#if PUBLISHER_DEATHS
 	:: atomic { !p_dead && !kill_p -> kill_p = 1 }
+#endif
+#ifndef NO_CONSUMER
 	/* The queue manager frees a claim, then has its members woken. */
 	:: atomic { returned == 0 && gens != 0 -> returned = 1 }
 		if
 		:: store_gen != 0 -> wake_consumer = 1
 		:: store_gen == 0
 		fi
+#endif
 	:: break
 	od;
 	timeout;
 	assert(mem[TAIL] == drained);
+#ifndef NO_CONSUMER
 	assert(got == drained);
+#endif
 	assert(got_back == returned);
 	assert(p_dead || !p_asleep || mem[LOGGED(p_gen)] < mem[WANT]);
 	assert(p_dead || mem[TAIL] == MSGS)

@@ -420,9 +420,10 @@ active proctype client()
 			atomic { CAN_SEE && kept_page != NONE && kept_lane != NONE ->
 				c_lane = kept_lane; c_page = kept_page;
 				tail = 0; head = 0; c_boot = boot }
-		:: atomic { c_boot == boot && CAN_SEE && c_page != kept_page }
-			harvest(); /* EV_PAGE, or a welcome */
-			c_page = kept_page
+		:: atomic { c_boot == boot && CAN_SEE && c_page != kept_page ->
+			at = kept_page } /* EV_PAGE, or a welcome: it came */
+			harvest();
+			atomic { c_page = at; at = 0 }
 		:: c_boot == boot && seen < next - 1 &&
 			page[c_page].logged > seen -> harvest()
 		:: c_boot == boot && page[c_page].head > head ->

@@ -83,6 +83,24 @@ a_dead_member_gives_its_claims_back(void **state)
 	play_close(&d);
 }
 
+/* It lives, but does not come back to a new queue manager in time: when its
+ * table goes it is told, else it would go on in one that nobody harvests. */
+static void
+a_member_out_of_sight_sees_its_table_closed(void **state)
+{
+	struct play_sub a;
+
+	member_publish(10);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	member_consume(&a, 0, 3);
+	play_queue_kill();
+	play_queue_start();
+	play_pass(play_options.queue_session_grace_ms + 2000);
+	assert_int_equal(play_kept(LT_KEEP_TABLE), 0);
+	assert_int_equal(atomic_load(&a.table.shared->closed), 1);
+	play_sub_fini(&a);
+}
+
 static void
 a_slow_member_loses_its_lease(void **state)
 {
@@ -355,6 +373,7 @@ main(void)
 	    TEST(modes_do_not_mix),
 	    TEST(a_dead_member_gives_its_claims_back),
 	    TEST(a_slow_member_loses_its_lease),
+	    TEST(a_member_out_of_sight_sees_its_table_closed),
 	    TEST(holes_outlive_the_last_member_for_a_while),
 	    TEST(other_users_do_not_share_a_table),
 	    TEST(broadcasting_keeps_each_members_progress),

@@ -476,6 +476,59 @@ test_failed_sync_is_final(void **state)
 	lt_commitlog_close(log);
 }
 
+/* As the kernel does it: a failed write-back is told once to each open file. */
+static int told[1024];
+
+static int
+sync_of_failed_disk(int fd)
+{
+	assert_in_range(fd, 0, LT_COUNT(told) - 1);
+	if (told[fd]++ > 0)
+		return 0;
+	errno = EIO;
+	return -1;
+}
+
+/* Filler, background sync and writer: whoever asks first, all are told. */
+static void
+test_failed_sync_is_told_to_each(void **state)
+{
+	struct lt_sys kernel = lt_sys;
+
+	for (int first = 0; first < 3; first++) {
+		struct lt_commitlog *log = open_log(0);
+		struct lt_commitlog_sync sync;
+
+		assert_int_equal(append(log, 1000), LEAT_OK);
+		assert_int_equal(lt_commitlog_sync_begin(log, &sync), LEAT_OK);
+		assert_int_equal(sync.count, 1);
+		memset(told, 0, sizeof told);
+		lt_sys.fdatasync = sync_of_failed_disk;
+		for (int i = 0; i < 3; i++)
+			switch ((first + i) % 3) {
+			case 0:
+				assert_int_equal(
+				    lt_extent_fill_sync(sync.extents[0]),
+				    LEAT_E_IO);
+				break;
+			case 1:
+				assert_int_equal(
+				    lt_commitlog_sync_run(&sync), LEAT_E_IO);
+				break;
+			case 2:
+				assert_int_equal(
+				    lt_commitlog_sync(log), LEAT_E_IO);
+			}
+		lt_sys = kernel;
+		assert_int_equal(
+		    lt_commitlog_sync_end(log, &sync, LEAT_E_IO), LEAT_E_IO);
+		assert_int_equal(lt_commitlog_synced(log), 0);
+		lt_commitlog_close(log);
+		teardown(NULL);
+		setup(NULL);
+	}
+}
+
 struct played {
 	uint64_t end;
 	uint64_t synced;
@@ -844,6 +897,7 @@ main(void)
 	    T(test_no_space_changes_nothing),
 	    T(test_refused_bytes_do_not_stay),
 	    T(test_failed_sync_is_final),
+	    T(test_failed_sync_is_told_to_each),
 	    T(test_every_call_fails),
 	    T(test_half_written_batch_is_refused_whole),
 	    T(test_writer_and_filler_never_overlap),

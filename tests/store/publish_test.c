@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fdpass.h"
 #include "base/sys.h"
 #include "leat/leat.h"
 #include "store/reader.h"
@@ -434,6 +435,40 @@ test_stall(void **state)
 	close(fd);
 }
 
+static int
+no_memfd(const char *name, unsigned flags)
+{
+	errno = EMFILE;
+	return -1;
+}
+
+/* Neither space for entries nor a way to lend them: who asks is told so, and
+ * not of a queue that ends before what it was told of the last time. */
+static void
+test_cannot_lend(void **state)
+{
+	struct lt_wire_queue m = {.topic = RIG_TOPIC};
+	struct lt_wire_range a;
+
+	put(0, 0);
+	assert_int_equal(rig_turn(&rig), LEAT_OK);
+	arm("/consumequeue/", ENOSPC);
+	lt_sys.memfd_create = no_memfd;
+	lt_wire_init(&m.h, LT_OP_S_QUEUE_SYNC, sizeof(m), 0, 7);
+	assert_int_equal(
+	    lt_fdpass_send(rig.peer, &m, sizeof(m), NULL, 0), LEAT_OK);
+	assert_int_equal(lt_control_poll_peer(&rig.d), LEAT_OK);
+	assert_int_equal(rig_said(&rig, &a, sizeof(a)), LT_OP_S_QUEUE_SYNC);
+	assert_int_equal(a.h.status, LEAT_E_NOMEM);
+	lt_sys.memfd_create = real_sys.memfd_create;
+	assert_int_equal(
+	    lt_fdpass_send(rig.peer, &m, sizeof(m), NULL, 0), LEAT_OK);
+	assert_int_equal(lt_control_poll_peer(&rig.d), LEAT_OK);
+	assert_int_equal(rig_said(&rig, &a, sizeof(a)), LT_OP_S_QUEUE_SYNC);
+	assert_int_equal(a.h.status, LEAT_OK);
+	assert_int_equal(a.max_offset, 1);
+}
+
 /* A failed write or sync: nobody is told anything, the process must end. */
 static void
 test_failed_append(void **state)
@@ -675,6 +710,7 @@ main(void)
 	    TEST(test_levels),
 	    TEST(test_no_space),
 	    TEST(test_stall),
+	    TEST(test_cannot_lend),
 	    TEST(test_failed_append),
 	    TEST(test_failed_sync),
 	    TEST(test_dies_before_append),
