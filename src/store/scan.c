@@ -430,19 +430,20 @@ static void
 look_at_tail(struct scan *s, uint64_t end)
 {
 	const uint8_t *p;
-	size_t bytes, last = 0;
+	size_t bytes;
 
 	if (end >= lt_reader_limit(s->c->reader) ||
 	    lt_reader_bytes(s->c->reader, end, &p, &bytes) != LEAT_OK)
 		return;
 	if (bytes > 65536)
 		bytes = 65536;
-	for (size_t i = 0; i < bytes; i++)
-		if (p[i] != 0)
-			last = i + 1;
-	if (last > 0)
-		lt_log_warn("log.tail_cut", "offset=%" PRIu64 " bytes=%zu%s",
-		    end, last, last == 65536 ? "+" : "");
+	/* All of it is like its first byte, mostly. */
+	if (p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0)
+		return;
+	while (p[bytes - 1] == 0)
+		bytes--;
+	lt_log_warn("log.tail_cut", "offset=%" PRIu64 " bytes=%zu%s", end,
+	    bytes, bytes == 65536 ? "+" : "");
 }
 
 int
