@@ -30,7 +30,6 @@
 
 #define CACHE 1024
 #define GAP_MAX (1 << 20) /* believed without a whole-record CRC */
-#define OFFSET_MAX (INT64_MAX / LT_CQ_ENTRY_BYTES - LT_CQ_FILE_ENTRIES)
 #define PROGRESS_BYTES (16u << 20)
 
 struct cached {
@@ -228,7 +227,7 @@ static int
 is_wild(const struct scan *s, const struct lt_cq *cq,
     const struct lt_record_view *v)
 {
-	if (v->queue_offset < 0 || v->queue_offset > OFFSET_MAX)
+	if (v->queue_offset < 0 || v->queue_offset > LT_CQ_OFFSET_MAX)
 		return 1;
 	if (v->queue_offset - cq->next <= GAP_MAX ||
 	    (cq->next == 0 && s->log_min > 0))
