@@ -17,6 +17,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -403,6 +404,7 @@ check_good(int is_asked)
 	struct lt_wire_fetch fetch;
 	const struct lt_wire_fetched *r = (const void *)good.reply.bytes;
 	const struct lt_topic *t = lt_topic_find(play_manager(), "orders");
+	int status;
 
 	LT_ASSERT(t != NULL && t->id == orders && t->read_queues == 2);
 	LT_ASSERT(sub.table.shared->progress == 0);
@@ -411,7 +413,10 @@ check_good(int is_asked)
 		LT_ASSERT(!play_is_watched(bad.session, orders, q));
 	if (!is_asked)
 		return;
-	LT_ASSERT(play_call(&good, LT_OP_PING, &ping, sizeof(ping)) == LEAT_OK);
+	status = play_call(&good, LT_OP_PING, &ping, sizeof(ping));
+	if (status != LEAT_OK)
+		fprintf(stderr, "ping: %d\n", status);
+	LT_ASSERT(status == LEAT_OK);
 	LT_ASSERT(good.events[LT_OP_EV_CLOSED] == 0);
 	if (sent == 0)
 		return;

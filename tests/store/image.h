@@ -15,6 +15,7 @@ struct image_file {
 	uint64_t size;
 	uint8_t *data; /* up to its last byte that is not zero */
 	size_t bytes;
+	uint64_t *pages; /* a bit for each page of data that is not zero */
 	uint64_t stamp; /* of the file that was last known to be equal */
 };
 struct image {

@@ -18,11 +18,12 @@
 #include "base/crc32.h"
 #include "base/sys.h"
 
-#define NODES 256
+#define NODES 128
 #define OPENS 512
 #define FIRST_FD (1 << 20)
 #define SLOT ((uint64_t)512 << 20) /* a file's share of the arena */
 #define SLOT_PAGES (SLOT / MEMFS_PAGE)
+#define LARGE_PAGES 2048
 #define PATH 200
 #define PAGE_AT(n) ((uint64_t)(n)*MEMFS_PAGE)
 
@@ -99,6 +100,24 @@ wipe(struct node *n, uint64_t from, uint64_t to)
 	}
 	while (n->top > 0 && !is_marked(n, n->top - 1))
 		n->top--;
+}
+
+/* All of a slot: a large one's memory goes back to the kernel, with what
+ * reading its holes took. */
+static void
+empty(struct node *n)
+{
+	uint64_t slot = (uint64_t)(n - fs.nodes) * SLOT;
+
+	if (n->top < LARGE_PAGES) {
+		wipe(n, 0, SLOT);
+		return;
+	}
+	LT_ASSERT(fs.kernel.fallocate(fs.arena_fd,
+		      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)slot,
+		      (off_t)SLOT) == 0);
+	memset(n->marks, 0, n->top / 8 + 8);
+	n->top = 0;
 }
 
 static void
@@ -222,7 +241,7 @@ make(const char *path, int is_dir)
 	} while (n->is_used);
 	if (fs.count <= (size_t)(n - fs.nodes))
 		fs.count = (size_t)(n - fs.nodes) + 1;
-	wipe(n, 0, SLOT);
+	empty(n);
 	n->is_used = n->links = 1;
 	n->is_dir = is_dir;
 	n->is_mapped = 0;
@@ -729,6 +748,16 @@ memfs_put(
 	n->is_mapped = 0;
 	(void)resize(n, size);
 	store(n, at, p, bytes);
+}
+
+void
+memfs_write(const char *path, uint64_t at, const void *p, size_t bytes)
+{
+	struct node *n = lookup(path);
+
+	LT_ASSERT(n != NULL && !n->is_dir && at + bytes <= n->size);
+	store(n, at, p, bytes);
+	changed(n);
 }
 
 void

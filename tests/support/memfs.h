@@ -29,6 +29,8 @@ void memfs_clear(void);
  * directories on its way are made. */
 void memfs_put(
     const char *path, uint64_t at, const void *p, size_t bytes, uint64_t size);
+/* Write into it, as it is. */
+void memfs_write(const char *path, uint64_t at, const void *p, size_t bytes);
 void memfs_remove(const char *path);
 
 struct memfs_file {
