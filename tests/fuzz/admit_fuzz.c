@@ -17,7 +17,6 @@
 #include "config.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -397,6 +396,24 @@ act(struct input *in)
 
 /* --- what must hold ------------------------------------------------------- */
 
+/* What the stranger asked for before is served first: it may take more rounds
+ * than one pump makes. */
+static int
+ask_good(enum lt_op op, void *msg, size_t bytes)
+{
+	int status = play_call(&good, op, msg, bytes);
+
+	for (int i = 0; i < 8 && status == -1001; i++) {
+		int got = play_receive(&good);
+
+		if (got == 1)
+			return ((struct lt_wire *)good.reply.bytes)->status;
+		if (got != 0)
+			return got;
+	}
+	return status;
+}
+
 static void
 check_good(int is_asked)
 {
@@ -404,7 +421,6 @@ check_good(int is_asked)
 	struct lt_wire_fetch fetch;
 	const struct lt_wire_fetched *r = (const void *)good.reply.bytes;
 	const struct lt_topic *t = lt_topic_find(play_manager(), "orders");
-	int status;
 
 	LT_ASSERT(t != NULL && t->id == orders && t->read_queues == 2);
 	LT_ASSERT(sub.table.shared->progress == 0);
@@ -413,10 +429,7 @@ check_good(int is_asked)
 		LT_ASSERT(!play_is_watched(bad.session, orders, q));
 	if (!is_asked)
 		return;
-	status = play_call(&good, LT_OP_PING, &ping, sizeof(ping));
-	if (status != LEAT_OK)
-		fprintf(stderr, "ping: %d\n", status);
-	LT_ASSERT(status == LEAT_OK);
+	LT_ASSERT(ask_good(LT_OP_PING, &ping, sizeof(ping)) == LEAT_OK);
 	LT_ASSERT(good.events[LT_OP_EV_CLOSED] == 0);
 	if (sent == 0)
 		return;
