@@ -95,13 +95,16 @@ keep(struct feed *f, const char *text, size_t *at)
 	return 0;
 }
 
-/* inih's handler: 1 to go on. */
+/* inih's handler: 1 to go on. It sees a comment only behind a blank; one that
+ * takes the place of the value leaves none. */
 static int
 collect(void *user, const char *section, const char *name, const char *value)
 {
 	struct feed *f = user;
 	struct entry e = {.line = f->line};
 
+	if (value[0] == ';')
+		value = "";
 	if (keep(f, section, &e.section) != 0 || keep(f, name, &e.name) != 0 ||
 	    keep(f, value, &e.value) != 0 ||
 	    lt_mem_grow((void **)&f->entries, &f->capacity, f->count,

@@ -300,6 +300,17 @@ bring_back(struct lt_keyindex *ix, struct lt_keyfile *f, const uint8_t *head)
 	return LEAT_OK;
 }
 
+/* CORRUPT: one was cut short, and it is not known what it had. */
+static int
+map_all(struct lt_keyindex *ix)
+{
+	int rc = LEAT_OK;
+
+	for (size_t i = 0; rc == LEAT_OK && i < ix->count; i++)
+		rc = lt_keyfile_map(ix, &ix->files[i], 0);
+	return rc;
+}
+
 static void
 start_anew(struct lt_keyindex *ix)
 {
@@ -334,8 +345,11 @@ lt_keyfile_load(struct lt_keyindex *ix)
 		lt_keyfile_delete(ix, ix->count - 1);
 	if (ix->count > 0 && ix->files[ix->count - 1].name == mark.file) {
 		struct lt_keyfile *f = &ix->files[ix->count - 1];
-		rc = mark.clean || mark.sealed ? lt_keyfile_map(ix, f, 0)
-					       : bring_back(ix, f, mark.head);
+		rc = map_all(ix);
+		if (rc == LEAT_OK &&
+		    ((!mark.clean && !mark.sealed) ||
+			memcmp(f->map, mark.head, LT_KEYFILE_HEAD) != 0))
+			rc = bring_back(ix, f, mark.head);
 		ix->end = mark.end;
 	} else if (mark.file == 0)
 		ix->end = mark.end; /* nothing had a key so far */

@@ -200,13 +200,18 @@ make_queue(struct lt_cq_set *set, struct lt_cq_topic *t, uint32_t queue,
 }
 
 int
+lt_cq_is_name(const char *topic, size_t topic_bytes)
+{
+	return topic_bytes > 0 && topic_bytes < LT_NAME_FIELD &&
+	       topic[0] != '.' && memchr(topic, '/', topic_bytes) == NULL &&
+	       memchr(topic, 0, topic_bytes) == NULL;
+}
+
+int
 lt_cq_get(struct lt_cq_set *set, const char *topic, size_t topic_bytes,
     uint32_t queue, struct lt_cq **out)
 {
-	/* A name is a directory; the log may be a stranger's. */
-	if (topic_bytes == 0 || topic_bytes >= LT_NAME_FIELD ||
-	    topic[0] == '.' || memchr(topic, '/', topic_bytes) != NULL ||
-	    memchr(topic, 0, topic_bytes) != NULL)
+	if (!lt_cq_is_name(topic, topic_bytes))
 		return LEAT_E_NAME;
 	if (queue >= LT_QUEUES_MAX)
 		return LEAT_E_QUEUE;

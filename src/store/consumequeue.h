@@ -22,6 +22,8 @@
 
 #define LT_CQ_ENTRY_BYTES 20
 #define LT_CQ_FILE_ENTRIES 300000
+/* The largest queue offset of a record that can be right. */
+#define LT_CQ_OFFSET_MAX (INT64_MAX / LT_CQ_ENTRY_BYTES - LT_CQ_FILE_ENTRIES)
 
 struct lt_cq_entry {
 	int64_t log_offset;
@@ -47,6 +49,9 @@ struct lt_cq {
 
 int lt_cq_set_open(int store_dir, struct lt_cq_set **out) LT_MUST_CHECK;
 void lt_cq_set_close(struct lt_cq_set *set);
+/* 1: a queue of that topic can have files. A name is a directory, and the log
+ * may be a stranger's. */
+int lt_cq_is_name(const char *topic, size_t topic_bytes);
 /* Find or make; *out belongs to the set and stays until lt_cq_drop_topic. */
 int lt_cq_get(struct lt_cq_set *set, const char *topic, size_t topic_bytes,
     uint32_t queue, struct lt_cq **out) LT_MUST_CHECK;

@@ -34,11 +34,11 @@
 
 /* --- what queues begin with ----------------------------------------------- */
 
-/* Where the last configuration record below the snapshot is. NOTFOUND: not
- * known. */
+/* Where the last record below the snapshot of a system topic is. NOTFOUND: it
+ * has none; CORRUPT: its entry is not there. */
 static int
-find_last_config(
-    int store_dir, const struct lt_snapshot *snap, uint64_t *at_out)
+find_last(int store_dir, const struct lt_snapshot *snap, const char *topic,
+    uint64_t *at_out)
 {
 	struct lt_cq_entry entry;
 	struct lt_cq_view *view;
@@ -49,9 +49,8 @@ find_last_config(
 	for (size_t i = 0; i < snap->queue_count; i++) {
 		const struct lt_snapshot_queue *q = &snap->queues[i];
 
-		if (q->queue == 0 &&
-		    q->topic_bytes == sizeof(LT_NAME_CONFIG_TOPIC) - 1 &&
-		    memcmp(q->topic, LT_NAME_CONFIG_TOPIC, q->topic_bytes) == 0)
+		if (q->queue == 0 && q->topic_bytes == strlen(topic) &&
+		    memcmp(q->topic, topic, q->topic_bytes) == 0)
 			next = q->next;
 	}
 	if (next == 0)
@@ -59,13 +58,13 @@ find_last_config(
 	rc = lt_cq_view_open(store_dir, &view);
 	if (rc != LEAT_OK)
 		return rc;
-	rc = lt_cq_view_read(
-	    view, LT_NAME_CONFIG_TOPIC, 0, next - 1, &entry, 1, &count);
+	rc = lt_cq_view_read(view, topic, 0, next - 1, &entry, 1, &count);
 	lt_cq_view_close(view);
-	if (rc == LEAT_OK &&
-	    (count == 0 || entry.bytes == 0 || entry.log_offset < 0 ||
-		(uint64_t)entry.log_offset >= snap->log_offset))
-		rc = LEAT_E_NOTFOUND;
+	if (rc == LEAT_E_NOTFOUND ||
+	    (rc == LEAT_OK &&
+		(count == 0 || entry.bytes == 0 || entry.log_offset < 0 ||
+		    (uint64_t)entry.log_offset >= snap->log_offset)))
+		rc = LEAT_E_CORRUPT;
 	if (rc == LEAT_OK)
 		*at_out = (uint64_t)entry.log_offset;
 	return rc;
@@ -322,6 +321,27 @@ each_on_disk(int store_dir, struct lt_cq_set *queues, uint64_t log_min,
 /* --- the beginning -----------------------------------------------------------
  */
 
+/* A snapshot is of use if it is of this log, and the queues from which the
+ * queue manager reads its state have what it says: else all are made again. */
+static int
+check_snapshot(
+    int store_dir, struct lt_reader *r, const struct lt_snapshot *snap)
+{
+	static const char *const topics[] = {
+	    LT_NAME_CONFIG_TOPIC, LT_NAME_PROGRESS_TOPIC};
+	int rc = lt_snapshot_match(snap, r);
+	uint64_t at;
+
+	for (size_t i = 0; rc == LEAT_OK && i < LT_COUNT(topics); i++) {
+		rc = find_last(store_dir, snap, topics[i], &at);
+		if (rc == LEAT_E_CORRUPT)
+			lt_log_warn("queue.cut", "topic=%s", topics[i]);
+		if (rc == LEAT_E_NOTFOUND)
+			rc = LEAT_OK;
+	}
+	return rc;
+}
+
 /* Where to begin, and what is known there. */
 static int
 choose(int store_dir, struct lt_reader *r, struct lt_snapshot *snap,
@@ -337,7 +357,7 @@ choose(int store_dir, struct lt_reader *r, struct lt_snapshot *snap,
 		/* Retention went beyond it: what it says still counts. */
 		if (snap->log_offset < min)
 			return LEAT_OK;
-		rc = lt_snapshot_match(snap, r);
+		rc = check_snapshot(store_dir, r, snap);
 		if (rc == LEAT_OK) {
 			*from_out = snap->log_offset;
 			return LEAT_OK;
@@ -384,10 +404,11 @@ lt_derive_all(const struct lt_derive_config *c, struct lt_recovered *out)
 		rc = lt_derive_seed(c->store_dir, c->queues, scan.from);
 	if (rc == LEAT_OK && snap.buf != NULL) {
 		scan.snap = &snap;
-		rc = find_last_config(c->store_dir, &snap, &last_config);
+		rc = find_last(
+		    c->store_dir, &snap, LT_NAME_CONFIG_TOPIC, &last_config);
 		if (rc == LEAT_OK)
 			scan.last_config = &last_config;
-		else if (rc == LEAT_E_NOTFOUND)
+		else if (rc == LEAT_E_NOTFOUND || rc == LEAT_E_CORRUPT)
 			rc = LEAT_OK;
 	}
 	if (rc == LEAT_OK)

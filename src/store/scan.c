@@ -30,7 +30,6 @@
 
 #define CACHE 1024
 #define GAP_MAX (1 << 20) /* believed without a whole-record CRC */
-#define OFFSET_MAX (INT64_MAX / LT_CQ_ENTRY_BYTES - LT_CQ_FILE_ENTRIES)
 #define PROGRESS_BYTES (16u << 20)
 
 struct cached {
@@ -228,7 +227,7 @@ static int
 is_wild(const struct scan *s, const struct lt_cq *cq,
     const struct lt_record_view *v)
 {
-	if (v->queue_offset < 0 || v->queue_offset > OFFSET_MAX)
+	if (v->queue_offset < 0 || v->queue_offset > LT_CQ_OFFSET_MAX)
 		return 1;
 	if (v->queue_offset - cq->next <= GAP_MAX ||
 	    (cq->next == 0 && s->log_min > 0))
@@ -430,19 +429,20 @@ static void
 look_at_tail(struct scan *s, uint64_t end)
 {
 	const uint8_t *p;
-	size_t bytes, last = 0;
+	size_t bytes;
 
 	if (end >= lt_reader_limit(s->c->reader) ||
 	    lt_reader_bytes(s->c->reader, end, &p, &bytes) != LEAT_OK)
 		return;
 	if (bytes > 65536)
 		bytes = 65536;
-	for (size_t i = 0; i < bytes; i++)
-		if (p[i] != 0)
-			last = i + 1;
-	if (last > 0)
-		lt_log_warn("log.tail_cut", "offset=%" PRIu64 " bytes=%zu%s",
-		    end, last, last == 65536 ? "+" : "");
+	/* All of it is like its first byte, mostly. */
+	if (p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0)
+		return;
+	while (p[bytes - 1] == 0)
+		bytes--;
+	lt_log_warn("log.tail_cut", "offset=%" PRIu64 " bytes=%zu%s", end,
+	    bytes, bytes == 65536 ? "+" : "");
 }
 
 int

@@ -343,8 +343,9 @@ check_record(struct verify *v, const struct lt_record_view *view)
 	struct queue *q;
 	int rc;
 
-	if (view->topic_bytes == 0 || view->topic_bytes >= LT_NAME_FIELD ||
-	    view->queue >= LT_QUEUES_MAX || view->queue_offset < 0) {
+	if (!lt_cq_is_name(view->topic, view->topic_bytes) ||
+	    view->queue >= LT_QUEUES_MAX || view->queue_offset < 0 ||
+	    view->queue_offset > LT_CQ_OFFSET_MAX) {
 		say(v, "record.unusable offset=%" PRIu64 " bytes=%u", at,
 		    view->bytes);
 		return LEAT_OK;

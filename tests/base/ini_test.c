@@ -55,9 +55,11 @@ static void
 hands_over_in_order(void **state)
 {
 	assert_int_equal(read_text("# comment\n[a]\nx = 1\n\n  y=two words  \n"
-				   "; comment\n[b]\nx =\nz = p;q ; rest"),
+				   "; comment\n[b]\nx =\nz = p;q ; rest\n"
+				   "c =; rest\n"),
 	    LEAT_OK);
-	assert_string_equal(seen, "3:a.x=1|5:a.y=two words|8:b.x=|9:b.z=p;q|");
+	assert_string_equal(
+	    seen, "3:a.x=1|5:a.y=two words|8:b.x=|9:b.z=p;q|10:b.c=|");
 	assert_int_equal(read_text(""), LEAT_OK);
 	assert_string_equal(seen, "");
 	assert_int_equal(read_text("\xEF\xBB\xBF[a]\r\nx = 1\r\n"), LEAT_OK);

@@ -7,13 +7,9 @@
  */
 #include "config.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "../support/faults.h"
+#include "../support/memfs.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "leat/status.h"
@@ -25,7 +21,7 @@
 
 #define HEAD_BYTES 12
 #define ENTRY LT_CQ_ENTRY_BYTES
-#define FILE_BYTES ((off_t)LT_CQ_FILE_ENTRIES * ENTRY)
+#define FILE_BYTES ((size_t)LT_CQ_FILE_ENTRIES * ENTRY)
 #define ENTRIES_MAX 256
 #define QUEUE "consumequeue/t/0"
 
@@ -35,44 +31,15 @@ enum {
 	IS_AT_END = 4 /* and stand at its end */
 };
 
-static char path[256];
 static int dir = -1;
 
 static void
-remove_scratch(void)
-{
-	close(dir);
-	faults_remove_tree(path);
-}
-
-static void
-make_scratch(void)
-{
-	lt_log_init("cq_fuzz", LT_LOG_ERROR);
-	dir = faults_scratch(path, sizeof(path));
-	LT_ASSERT(dir >= 0);
-	atexit(remove_scratch);
-	LT_ASSERT(mkdirat(dir, "consumequeue", 0750) == 0);
-	LT_ASSERT(mkdirat(dir, "consumequeue/t", 0750) == 0);
-	LT_ASSERT(mkdirat(dir, QUEUE, 0750) == 0);
-}
-
-static const char *
 put_file(unsigned flags, const uint8_t *p, size_t bytes)
 {
-	const char *name = flags & IS_SECOND ? QUEUE "/00000000000006000000"
-					     : QUEUE "/00000000000000000000";
-	int fd = openat(dir, name, O_RDWR | O_CREAT | O_TRUNC, 0640);
-	off_t at = flags & IS_SHORT || !(flags & IS_AT_END)
-		       ? 0
-		       : FILE_BYTES - (off_t)bytes;
-
-	LT_ASSERT(fd >= 0);
-	LT_ASSERT(pwrite(fd, p, bytes, at) == (ssize_t)bytes);
-	if (!(flags & IS_SHORT))
-		LT_ASSERT(ftruncate(fd, FILE_BYTES) == 0);
-	close(fd);
-	return name;
+	memfs_put(flags & IS_SECOND ? QUEUE "/00000000000006000000"
+				    : QUEUE "/00000000000000000000",
+	    flags & IS_AT_END ? FILE_BYTES - bytes : 0, p, bytes,
+	    flags & IS_SHORT ? bytes : FILE_BYTES);
 }
 
 static uint32_t
@@ -138,14 +105,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct lt_cq_view *view;
 	unsigned flags;
 	uint64_t log_min;
-	const char *name;
 	int64_t end, min;
 	size_t from, max;
 
 	if (bytes < HEAD_BYTES)
 		return 0;
-	if (dir < 0)
-		make_scratch();
+	if (dir < 0) {
+		lt_log_init("cq_fuzz", LT_LOG_ERROR);
+		dir = memfs_mount();
+	}
 	flags = data[0];
 	if (flags & IS_SHORT)
 		flags &= ~(unsigned)IS_AT_END;
@@ -160,7 +128,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		bytes = ENTRIES_MAX * ENTRY;
 	if (flags & IS_AT_END && from > bytes / ENTRY)
 		from = bytes / ENTRY;
-	name = put_file(flags, data, bytes);
+	put_file(flags, data, bytes);
 	LT_ASSERT(lt_cq_view_open(dir, &view) == LEAT_OK);
 	read_view(view, flags, data, bytes / ENTRY, from, max);
 	end = (flags & IS_SECOND ? 2 : 1) * (int64_t)LT_CQ_FILE_ENTRIES;
@@ -174,7 +142,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	lt_cq_view_close(view);
 	if (flags & IS_SHORT)
 		seed_queue(log_min, end);
-	LT_ASSERT(unlinkat(dir, name, 0) == 0);
+	memfs_clear();
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 # crash is left in fuzz/ and named. Last line: how many failed.
 set -u
 src=${top_srcdir:?top_srcdir is not set}
-[ $# -gt 0 ] || set -- config cq lane record recover table wire
+[ $# -gt 0 ] || set -- admit config cq lane record recover table wire
 runs=${LEAT_FUZZ_RUNS:-}
 limit="-max_total_time=${LEAT_FUZZ_SECONDS:-8}"
 [ -z "$runs" ] || limit="-runs=$runs"
@@ -25,6 +25,8 @@ one() {
 	new=fuzz/corpus-$1
 	mkdir -p "$new"
 	longest=2048
+	# What is freed is soon used again: fast, and still seen in one input.
+	export ASAN_OPTIONS=quarantine_size_mb=4:malloc_context_size=4
 	[ "$1" != recover ] || longest=6000
 	if fuzz/"$1" -seed="$seed" "$limit" -max_len=$longest -detect_leaks=0 \
 		-len_control=10 -timeout=25 -print_final_stats=1 \

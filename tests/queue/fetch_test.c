@@ -197,6 +197,29 @@ damage_costs_the_damaged_record(void **state)
 	assert_int_equal(record_at(2, &v).queue_offset, 3);
 }
 
+/* A flipped bit in an entry's size: no buffer of gigabytes, no end of the
+ * queue.
+ */
+static void
+a_damaged_size_costs_one_record(void **state)
+{
+	struct lt_record_view v;
+
+	publish(6);
+	play_resize("t", 0, 0, LT_BODY_MAX + LT_RECORD_OVERHEAD + 1);
+	play_resize("t", 0, 3, 0x80000100);
+	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
+	assert_int_equal(fetched()->count, 2);
+	assert_int_equal(fetched()->skipped, 1);
+	assert_int_equal(fetched()->next_offset, 3);
+	assert_int_equal(fetch(0, 3, 0, 0), LEAT_OK);
+	assert_int_equal(fetched()->count, 2);
+	assert_int_equal(fetched()->skipped, 1);
+	assert_int_equal(fetched()->next_offset, 6);
+	assert_int_equal(record_at(0, &v).queue_offset, 4);
+	assert_true(buffer.head.data_bytes < LT_BODY_MAX);
+}
+
 /* The store dies, unnoticed yet, and what is read looks like a gap. */
 static void
 a_gap_under_a_dead_store_is_none(void **state)
@@ -479,6 +502,7 @@ main(void)
 	    TEST(bytes_are_limited_but_one_record_always_comes),
 	    TEST(the_store_is_asked_only_at_the_end),
 	    TEST(damage_costs_the_damaged_record),
+	    TEST(a_damaged_size_costs_one_record),
 	    TEST(a_gap_under_a_dead_store_is_none),
 	    TEST(missing_entries_are_asked_for_again),
 	    TEST(a_late_answer_leaves_the_buffer_alone),

@@ -76,6 +76,9 @@ int64_t play_publish(const char *topic, uint32_t queue, const char *keys,
 void play_store_die_unseen(void);
 void play_heal(const char *topic, uint32_t queue, int64_t offset);
 void play_damage(const char *topic, uint32_t queue, int64_t offset);
+/* Its queue entry has another size. */
+void play_resize(
+    const char *topic, uint32_t queue, int64_t offset, uint32_t bytes);
 /* The queue's files look empty (on 1). */
 void play_hide(const char *topic, uint32_t queue, int on);
 void play_retain(const char *topic, uint32_t queue, int64_t first_kept);

@@ -158,7 +158,7 @@ lt_cq_view_read(struct lt_cq_view *view, const char *topic, uint32_t queue,
 		const struct play_record *r = &play_world.log[q->at[o]];
 
 		out[n].log_offset = (int64_t)(q->at[o] << 20);
-		out[n].bytes = r->bytes;
+		out[n].bytes = r->entry_bytes != 0 ? r->entry_bytes : r->bytes;
 		out[n].tags_code = lt_record_tags_code(&r->view);
 	}
 	*count_out = n;

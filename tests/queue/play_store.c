@@ -439,6 +439,13 @@ play_damage(const char *topic, uint32_t queue, int64_t offset)
 }
 
 void
+play_resize(const char *topic, uint32_t queue, int64_t offset, uint32_t bytes)
+{
+	play_world.log[play_queue_find(topic, queue)->at[offset]].entry_bytes =
+	    bytes;
+}
+
+void
 play_heal(const char *topic, uint32_t queue, int64_t offset)
 {
 	play_world.log[play_queue_find(topic, queue)->at[offset]].damaged = 0;

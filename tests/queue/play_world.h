@@ -24,6 +24,7 @@ struct play_record {
 	uint32_t bytes;
 	struct lt_record_view view;
 	int damaged;
+	uint32_t entry_bytes; /* what its queue entry says; 0: the truth */
 };
 struct play_queue {
 	char topic[LT_NAME_FIELD];

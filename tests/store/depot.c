@@ -25,12 +25,18 @@
 static uint8_t buf[1 << 20];
 
 static void
+set_options(struct depot *d)
+{
+	d->options.store_segment_bytes = DEPOT_SEGMENT;
+	d->options.store_disk_full_percent = 100;
+}
+
+static void
 make_directory(struct depot *d)
 {
 	d->top = faults_scratch(d->path, sizeof(d->path));
 	assert_true(d->top >= 0);
-	d->options.store_segment_bytes = DEPOT_SEGMENT;
-	d->options.store_disk_full_percent = 100;
+	set_options(d);
 }
 
 static void
@@ -47,6 +53,14 @@ depot_make(struct depot *d)
 	make_directory(d);
 	assert_int_equal(mkdirat(d->top, "store", 0750), 0);
 	open_store(d);
+}
+
+void
+depot_make_in(struct depot *d, int dir)
+{
+	memset(d, 0, sizeof(*d));
+	set_options(d);
+	d->dir = dir;
 }
 
 void

@@ -50,6 +50,8 @@ struct depot_lines {
 
 void depot_make(struct depot *d);
 void depot_remove(struct depot *d);
+/* A new one in DIR/store of the caller's, who removes it. */
+void depot_make_in(struct depot *d, int dir);
 /* Open and recover. A status. */
 int depot_open(struct depot *d);
 /* Close as a crash leaves it: nothing buffered is written. */

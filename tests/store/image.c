@@ -8,82 +8,74 @@
 #include "config.h"
 #include "image.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define FULL_PATH 512
-
-static struct image *taken; /* by the walk under way */
-static const struct image *kept;
-static size_t root_bytes; /* of the path walked, with its slash */
-
-/* Everything up to the last byte that is not zero; holes are passed over. */
-static void
-read_file(struct image_file *f, int fd)
-{
-	off_t at = 0, data, end;
-
-	while ((data = lseek(fd, at, SEEK_DATA)) >= 0) {
-		end = lseek(fd, data, SEEK_HOLE);
-		assert_true(end > data);
-		f->data = realloc(f->data, (size_t)end);
-		assert_non_null(f->data);
-		memset(f->data + f->bytes, 0, (size_t)data - f->bytes);
-		assert_int_equal(
-		    pread(fd, f->data + data, (size_t)(end - data), data),
-		    end - data);
-		f->bytes = (size_t)end;
-		at = end;
-	}
-	while (f->bytes > 0 && f->data[f->bytes - 1] == 0)
-		f->bytes--;
-}
+#include "../support/memfs.h"
 
 static int
-take_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+has_page(const uint64_t *pages, size_t bytes, size_t page)
 {
-	struct image_file *f;
-	int fd;
+	return page * MEMFS_PAGE < bytes && pages[page / 64] >> page % 64 & 1;
+}
 
-	if (type != FTW_F)
-		return 0;
-	assert_true(taken->count < IMAGE_FILES);
-	f = &taken->files[taken->count++];
-	memset(f, 0, sizeof(*f));
-	snprintf(f->path, sizeof(f->path), "%s", path + root_bytes);
-	f->size = (uint64_t)st->st_size;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	read_file(f, fd);
-	close(fd);
-	return 0;
+/* Bytes of a page below an end. */
+static size_t
+part(size_t bytes, size_t page)
+{
+	size_t left = bytes - page * MEMFS_PAGE;
+
+	return left < MEMFS_PAGE ? left : MEMFS_PAGE;
+}
+
+static void
+copy(struct image_file *to, const struct memfs_file *from)
+{
+	memset(to, 0, sizeof(*to));
+	snprintf(to->path, sizeof(to->path), "%s", from->path);
+	to->size = from->size;
+	to->stamp = from->stamp;
+	to->bytes = from->extent;
+	while (to->bytes > 0 && from->data[to->bytes - 1] == 0)
+		to->bytes--;
+	to->data = calloc(1, to->bytes + 1);
+	to->pages = calloc(to->bytes / MEMFS_PAGE / 64 + 1, 8);
+	assert_true(to->data != NULL && to->pages != NULL);
+	for (size_t i = 0; i * MEMFS_PAGE < to->bytes; i++) {
+		if (!has_page(from->pages, from->extent, i))
+			continue;
+		memcpy(to->data + i * MEMFS_PAGE, from->data + i * MEMFS_PAGE,
+		    part(to->bytes, i));
+		to->pages[i / 64] |= 1ull << i % 64;
+	}
 }
 
 void
-image_take(struct image *im, const char *store)
+image_take(struct image *im)
 {
+	struct memfs_file f;
+	size_t cursor = 0;
+
 	memset(im, 0, sizeof(*im));
-	taken = im;
-	root_bytes = strlen(store) + 1;
-	assert_int_equal(nftw(store, take_one, 16, FTW_PHYS), 0);
+	while (memfs_next(&cursor, &f)) {
+		assert_true(im->count < IMAGE_FILES);
+		copy(&im->files[im->count++], &f);
+	}
 }
 
 void
 image_release(struct image *im)
 {
-	for (size_t i = 0; i < im->count; i++)
+	for (size_t i = 0; i < im->count; i++) {
 		free(im->files[i].data);
+		free(im->files[i].pages);
+	}
 	memset(im, 0, sizeof(*im));
 }
 
-const struct image_file *
-image_find(const struct image *im, const char *path)
+struct image_file *
+image_find(struct image *im, const char *path)
 {
 	for (size_t i = 0; i < im->count; i++)
 		if (strcmp(im->files[i].path, path) == 0)
@@ -91,82 +83,76 @@ image_find(const struct image *im, const char *path)
 	return NULL;
 }
 
-static void
-make_directories(char *path)
-{
-	for (char *p = strchr(path + 1, '/'); p != NULL;
-	     p = strchr(p + 1, '/')) {
-		*p = 0;
-		assert_true(mkdir(path, 0750) == 0 || errno == EEXIST);
-		*p = '/';
-	}
-}
-
 void
-image_put(const char *store, const char *path, const void *p, size_t bytes,
-    uint64_t size)
+image_restore(struct image *im)
 {
-	char full[FULL_PATH];
-	int fd;
+	struct memfs_file now;
+	size_t cursor = 0;
 
-	snprintf(full, sizeof(full), "%s/%s", store, path);
-	fd = open(full, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-	if (fd < 0) {
-		make_directories(full);
-		fd = open(full, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	while (memfs_next(&cursor, &now))
+		if (image_find(im, now.path) == NULL)
+			memfs_remove(now.path);
+	for (size_t i = 0; i < im->count; i++) {
+		struct image_file *f = &im->files[i];
+
+		if (memfs_find(f->path, &now) && now.stamp == f->stamp)
+			continue;
+		memfs_put(f->path, 0, NULL, 0, f->size);
+		for (size_t k = 0; k * MEMFS_PAGE < f->bytes; k++)
+			if (has_page(f->pages, f->bytes, k))
+				memfs_write(f->path, k * MEMFS_PAGE,
+				    f->data + k * MEMFS_PAGE,
+				    part(f->bytes, k));
+		(void)memfs_find(f->path, &now);
+		f->stamp = now.stamp;
 	}
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, p, bytes, 0), bytes);
-	assert_int_equal(ftruncate(fd, (off_t)size), 0);
-	close(fd);
 }
 
+/* What is in no marked page is zero. */
 static int
-remove_stranger(
-    const char *path, const struct stat *st, int type, struct FTW *ftw)
+is_equal(const struct image_file *a, const struct memfs_file *b)
 {
-	if (type == FTW_F && image_find(kept, path + root_bytes) == NULL)
-		return unlink(path);
-	return 0;
-}
+	size_t end = a->bytes > b->extent ? a->bytes : b->extent;
 
-void
-image_restore(const struct image *im, const char *store)
-{
-	kept = im;
-	root_bytes = strlen(store) + 1;
-	assert_int_equal(nftw(store, remove_stranger, 16, FTW_PHYS), 0);
-	for (size_t i = 0; i < im->count; i++)
-		image_put(store, im->files[i].path, im->files[i].data,
-		    im->files[i].bytes, im->files[i].size);
+	if (a->stamp == b->stamp)
+		return 1;
+	if (a->size != b->size)
+		return 0;
+	for (size_t i = 0; i * MEMFS_PAGE < end; i++) {
+		size_t at = i * MEMFS_PAGE, n;
+
+		if (!has_page(a->pages, a->bytes, i) &&
+		    !has_page(b->pages, b->extent, i))
+			continue;
+		n = at < a->bytes ? part(a->bytes, i) : 0;
+		if (n > 0 && memcmp(a->data + at, b->data + at, n) != 0)
+			return 0;
+		for (; n < MEMFS_PAGE && at + n < b->size; n++)
+			if (b->data[at + n] != 0)
+				return 0;
+	}
+	return 1;
 }
 
 const char *
-image_differs(const struct image *im, const char *store, const char *prefix)
+image_differs(struct image *im, const char *prefix)
 {
 	static char name[160];
-	struct image now;
-	size_t n = strlen(prefix), left = 0;
-	const char *found = NULL;
+	struct memfs_file now;
+	size_t n = strlen(prefix), left = 0, cursor = 0;
 
-	image_take(&now, store);
 	for (size_t i = 0; i < im->count; i++)
 		left += strncmp(im->files[i].path, prefix, n) == 0;
-	for (size_t i = 0; i < now.count && found == NULL; i++) {
-		const struct image_file *a = &now.files[i];
-		const struct image_file *b = image_find(im, a->path);
+	while (memfs_next(&cursor, &now)) {
+		const struct image_file *f = image_find(im, now.path);
 
-		if (strncmp(a->path, prefix, n) != 0)
+		if (strncmp(now.path, prefix, n) != 0)
 			continue;
 		left--;
-		if (b == NULL || a->size != b->size || a->bytes != b->bytes ||
-		    memcmp(a->data, b->data, a->bytes) != 0) {
-			snprintf(name, sizeof(name), "%s", a->path);
-			found = name;
-		}
+		if (f != NULL && is_equal(f, &now))
+			continue;
+		snprintf(name, sizeof(name), "%s", now.path);
+		return name;
 	}
-	if (found == NULL && left != 0)
-		found = "a file that is not there";
-	image_release(&now);
-	return found;
+	return left == 0 ? NULL : "a file that is not there";
 }

@@ -1,6 +1,6 @@
 /*
- * image.h - a store's files in memory: put back what a test changed, compare
- * with what should be there.
+ * image.h - a copy of all files of a file system in memory (memfs.h): put back
+ * what a test changed, compare with what should be there.
  */
 #ifndef LT_TESTS_IMAGE_H
 #define LT_TESTS_IMAGE_H
@@ -11,28 +11,26 @@
 #define IMAGE_FILES 64
 
 struct image_file {
-	char path[160]; /* below DIR/store */
+	char path[160];
 	uint64_t size;
 	uint8_t *data; /* up to its last byte that is not zero */
 	size_t bytes;
+	uint64_t *pages; /* a bit for each page of data that is not zero */
+	uint64_t stamp; /* of the file that was last known to be equal */
 };
 struct image {
 	struct image_file files[IMAGE_FILES];
 	size_t count;
 };
 
-/* store: path of DIR/store. Taken again: release first. */
-void image_take(struct image *im, const char *store);
+/* Taken again: release first. */
+void image_take(struct image *im);
 void image_release(struct image *im);
-/* The directory has these files and no other. */
-void image_restore(const struct image *im, const char *store);
-/* Write one file: bytes at its beginning, zeroes up to size. */
-void image_put(const char *store, const char *path, const void *p, size_t n,
-    uint64_t size);
+/* There are these files and no other; only what differs is written. */
+void image_restore(struct image *im);
 /* Path of the first file that differs (contents, size, or one is not there),
  * of those whose path begins with prefix; NULL: none. */
-const char *image_differs(
-    const struct image *im, const char *store, const char *prefix);
-const struct image_file *image_find(const struct image *im, const char *path);
+const char *image_differs(struct image *im, const char *prefix);
+struct image_file *image_find(struct image *im, const char *path);
 
 #endif

@@ -331,6 +331,57 @@ damaged_snapshot(void **state)
 }
 
 static void
+check_entries(const char *topic, size_t want)
+{
+	struct lt_cq_entry e[64];
+	struct lt_cq_view *view;
+	size_t count;
+
+	assert_int_equal(lt_cq_view_open(d.dir, &view), LEAT_OK);
+	assert_int_equal(
+	    lt_cq_view_read(view, topic, 0, 0, e, 64, &count), LEAT_OK);
+	lt_cq_view_close(view);
+	assert_int_equal(count, want);
+	for (size_t i = 0; i < count; i++)
+		assert_true(e[i].bytes > 0);
+}
+
+/* The queue manager does not start without its own two queues. */
+static void
+cut_system_queues(void **state)
+{
+	static const char *const names[] = {
+	    LT_NAME_CONFIG_TOPIC, LT_NAME_PROGRESS_TOPIC};
+	char file[128];
+
+	for (size_t i = 0; i < 30; i++) {
+		depot_config(&d, i % 2 ? "a" : "b", 0);
+		depot_put(&d, LT_NAME_PROGRESS_TOPIC, 0, 40);
+	}
+	for (size_t i = 0; i < 8; i++) {
+		int64_t bytes = i < 2 ? -1 : (int64_t)(i / 2 - 1) * 250;
+
+		depot_fill(&d, 10, 20);
+		depot_checkpoint(&d);
+		depot_shut(&d);
+		snprintf(file, sizeof(file), "consumequeue/%s/0/%020d",
+		    names[i % 2], 0);
+		if (bytes < 0) {
+			assert_int_equal(unlinkat(d.dir, file, 0), 0);
+		} else {
+			int fd = openat(d.dir, file, O_RDWR);
+
+			assert_int_equal(ftruncate(fd, bytes), 0);
+			close(fd);
+		}
+		assert_int_equal(depot_open(&d), LEAT_OK);
+		depot_check(&d);
+		check_entries(LT_NAME_CONFIG_TOPIC, 30);
+		check_entries(LT_NAME_PROGRESS_TOPIC, 30);
+	}
+}
+
+static void
 foreign_snapshot(void **state)
 {
 	static uint8_t whole[4096];
@@ -718,6 +769,7 @@ main(void)
 	    TEST(damage_at_segment_ends),
 	    TEST(stale_bytes_are_no_records),
 	    TEST(damaged_snapshot),
+	    TEST(cut_system_queues),
 	    TEST(foreign_snapshot),
 	    TEST(snapshot_beyond_the_end),
 	    TEST(queue_entries_beyond_the_end),

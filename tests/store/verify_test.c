@@ -18,7 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../support/faults.h"
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "depot.h"
 #include "leat/status.h"
@@ -551,6 +553,33 @@ rocketmq_store_with_a_wild_offset(void **state)
 	assert_int_equal(lt_cq_find(d.queues, "TopicTest", 9, 1)->next, 100);
 }
 
+/* Valid records that can be in no queue: named, and no reason to stop. */
+static void
+records_that_no_queue_takes(void **state)
+{
+	static const struct {
+		const char *topic;
+		uint64_t queue_offset;
+	} bad[] = {{".x", 0}, {"a/b", 0}, {"orders", INT64_MAX}};
+	uint8_t buf[1024];
+
+	for (size_t i = 0; i < LT_COUNT(bad); i++) {
+		uint64_t at = lt_commitlog_end(d.log);
+		char line[64];
+		size_t n = faults_record(buf, sizeof(buf), bad[i].topic, 0,
+		    bad[i].queue_offset, at, DEPOT_MS, NULL, 10, 9000 + i);
+
+		assert_true(n > 0);
+		assert_int_equal(lt_commitlog_append(d.log, buf, n), LEAT_OK);
+		depot_fill(&d, 1, 20);
+		assert_int_equal(lt_cq_flush_all(d.queues), LEAT_OK);
+		assert_int_equal(verify(&d), (int)i + 1);
+		snprintf(line, sizeof(line),
+		    "record.unusable offset=%" PRIu64 " bytes=%zu", at, n);
+		assert_true(depot_said(&lines, line, ""));
+	}
+}
+
 int
 main(void)
 {
@@ -571,6 +600,7 @@ main(void)
 	    TEST(rebuild_honours_deletion),
 	    TEST(rocketmq_store),
 	    TEST(rocketmq_store_with_a_wild_offset),
+	    TEST(records_that_no_queue_takes),
 	};
 
 	lt_log_init("verify_test", LT_LOG_ERROR);
