@@ -42,8 +42,7 @@
 #define DIRECTORY "consumequeue"
 #define BUF_FIRST 4
 #define BUF_MAX 4096
-#define BUF_TOTAL (128u << 20) /* bytes of all buffers; then they stay small   \
-				*/
+#define BUF_TOTAL (128u << 20) /* bytes of all; then they stay small */
 #define PENDING_MAX (1u << 20) /* entries of a queue while the disk is full */
 #define GAP_MAX LT_CQ_FILE_ENTRIES
 
