@@ -5,6 +5,7 @@
 #include "config.h"
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,16 @@ void
 lt_mem_free(void *p)
 {
 	free(p);
+}
+
+void
+lt_mem_trim(void)
+{
+	/* 4096 is jemalloc's number for all arenas. */
+	if (mallctl != NULL)
+		(void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+	else
+		(void)malloc_trim(0);
 }
 
 int

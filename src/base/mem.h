@@ -19,6 +19,9 @@ char *lt_mem_strdup(const char *text) LT_MUST_CHECK;
 /* Page-aligned, zeroed; freed with lt_mem_free. */
 void *lt_mem_aligned(size_t align, size_t bytes) LT_MUST_CHECK;
 void lt_mem_free(void *p);
+/* Give the kernel back what is free. It may take milliseconds; allocators do it
+ * by themselves only while they are used. */
+void lt_mem_trim(void);
 /* 1 if jemalloc serves this process. */
 int lt_mem_is_jemalloc(void);
 

@@ -3,25 +3,53 @@
  * lanes waiting for it.
  *
  *   take the image (queues and marks as of log offset E)
- *   └► flush the queues' buffers, a few each turn
+ *   └► flush the queues' buffers, for a moment each turn
  *      └► syncer: log ► queue files ► snapshot          meanwhile: turns
  *         └► tell: synced up to the log's end when the job began; checkpoint E
  *
  * What is flushed later than E lies at or above the image's offsets, and entry
  * n is the same however often it is made, so the files may be ahead of the
  * image. Without the thread (tests, the end) the job is done here and now.
+ *
+ * A queue's file costs the same to open, write and sync for one entry as for
+ * hundreds. So the more queues have entries, the more log may lie between two
+ * checkpoints, up to LOG_TIMES as much as is asked for.
  */
 #include "config.h"
 #include "store/duty.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
 #include "shm/counter.h"
 
-#define FLUSH_QUEUES 16 /* each turn */
+#define FLUSH_QUEUES 16 /* each turn at most, ... */
+#define FLUSH_NS 50000 /* ... and after so long no more */
+#define QUEUE_WORTH (96u << 10) /* log bytes that are worth a file's write */
+#define LOG_TIMES 4
 #define DUE_SOON_MS 100
+
+/* Log bytes between two checkpoints. */
+static uint64_t
+distance(const struct lt_duty *d)
+{
+	uint64_t least = d->options.store_checkpoint_bytes;
+	uint64_t worth = lt_cq_buffered(d->queues) * (uint64_t)QUEUE_WORTH;
+
+	if (worth <= least)
+		return least;
+	return worth / LOG_TIMES < least ? worth : least * LOG_TIMES;
+}
+
+/* Something is new, or a buffer is to be given back. */
+static int
+has_work(const struct lt_duty *d)
+{
+	return lt_commitlog_end(d->log) != d->checkpoint_end ||
+	       lt_cq_buffered(d->queues) > 0;
+}
 
 static int
 is_due(const struct lt_duty *d)
@@ -31,11 +59,8 @@ is_due(const struct lt_duty *d)
 
 	if (d->checkpoint_now)
 		return age >= DUE_SOON_MS || d->checkpoint_end == 0;
-	return end != d->checkpoint_end &&
-	       (age >= d->options.store_checkpoint_ms ||
-		   (end - d->checkpoint_at >=
-			   d->options.store_checkpoint_bytes &&
-		       age >= DUE_SOON_MS));
+	return (age >= d->options.store_checkpoint_ms && has_work(d)) ||
+	       (end - d->checkpoint_at >= distance(d) && age >= DUE_SOON_MS);
 }
 
 /* Only recovery takes longer; the next one may succeed. */
@@ -133,10 +158,27 @@ submit(struct lt_duty *d)
 	return finish(d);
 }
 
+/* A part of the flush; a file that must be made takes long. */
 static int
-flush(struct lt_duty *d, size_t max)
+flush_turn(struct lt_duty *d)
 {
-	int status = lt_cq_flush_some(d->queues, max);
+	uint64_t start = lt_clock_mono_ns();
+	int status = LEAT_E_AGAIN;
+
+	for (int i = 0; status == LEAT_E_AGAIN && i < FLUSH_QUEUES; i++) {
+		status = lt_cq_flush_some(d->queues, 1);
+		if (lt_clock_mono_ns() - start >= FLUSH_NS)
+			break;
+	}
+	return status;
+}
+
+/* Flush a part, or all at once; then the job begins. */
+static int
+flush(struct lt_duty *d, int all)
+{
+	int status =
+	    all ? lt_cq_flush_some(d->queues, SIZE_MAX) : flush_turn(d);
 
 	if (status == LEAT_E_AGAIN)
 		return LEAT_OK;
@@ -158,7 +200,7 @@ lt_checkpoint_run(struct lt_duty *d)
 	if (d->checkpoint_phase == LT_CHECKPOINT_NONE && is_due(d))
 		status = take_image(d);
 	if (status == LEAT_OK && d->checkpoint_phase == LT_CHECKPOINT_FLUSH)
-		return flush(d, d->syncer == NULL ? SIZE_MAX : FLUSH_QUEUES);
+		return flush(d, d->syncer == NULL);
 	if (status == LEAT_OK && LT_UNLIKELY(d->dirty_since_ms != 0) &&
 	    d->now_ms - d->dirty_since_ms >= LT_DUTY_SYNC_MS)
 		return submit(d);
@@ -172,11 +214,11 @@ checkpoint_now(struct lt_duty *d)
 	int status = LEAT_OK;
 
 	if (d->checkpoint_phase == LT_CHECKPOINT_FLUSH)
-		status = flush(d, SIZE_MAX);
+		status = flush(d, 1);
 	if (status == LEAT_OK)
 		status = take_image(d);
 	if (status == LEAT_OK && d->checkpoint_phase == LT_CHECKPOINT_FLUSH)
-		status = flush(d, SIZE_MAX);
+		status = flush(d, 1);
 	return status;
 }
 
@@ -209,7 +251,7 @@ lt_checkpoint_due_ms(const struct lt_duty *d)
 		at = d->dirty_since_ms + LT_DUTY_SYNC_MS;
 	if (d->checkpoint_now && d->checkpoint_ms + DUE_SOON_MS < at)
 		at = d->checkpoint_ms + DUE_SOON_MS;
-	else if (lt_commitlog_end(d->log) != d->checkpoint_end &&
+	else if (has_work(d) &&
 		 d->checkpoint_ms + d->options.store_checkpoint_ms < at)
 		at = d->checkpoint_ms + d->options.store_checkpoint_ms;
 	return at;

@@ -3,8 +3,10 @@
  *
  * A queue is 64 bytes of memory while nothing is written to it. Its entries
  * collect in a buffer that begins small, doubles while it fills between two
- * flushes, and goes when a flush finds the queue idle; all buffers together
- * stay near BUF_TOTAL. A flush is one pwrite for each file it reaches into. On
+ * flushes, and goes when a flush finds the queue idle, or much less busy than
+ * it was; all buffers together stay near BUF_TOTAL. A flush is one pwrite for
+ * each file it reaches into, and costs the same for one entry as for hundreds:
+ * that is why buffers may be many (checkpoint.c waits for them to fill). On
  * a full disk the buffer grows further (PENDING_MAX), since what it holds is in
  * the log already and must be served.
  *
@@ -38,10 +40,9 @@
 #include "proto/limits.h"
 
 #define DIRECTORY "consumequeue"
-#define BUF_FIRST 64
+#define BUF_FIRST 4
 #define BUF_MAX 4096
-#define BUF_SCARCE 8
-#define BUF_TOTAL (32u << 20) /* bytes of all buffers; then they stay small */
+#define BUF_TOTAL (128u << 20) /* bytes of all; then they stay small */
 #define PENDING_MAX (1u << 20) /* entries of a queue while the disk is full */
 #define GAP_MAX LT_CQ_FILE_ENTRIES
 
@@ -430,6 +431,7 @@ resize(struct lt_cq_set *set, struct lt_cq *cq, uint32_t entries)
 
 	if (p == NULL)
 		return LEAT_E_NOMEM;
+	set->buf_count += cq->buf == NULL;
 	set->buf_bytes +=
 	    (size_t)(entries - cq->buf_entries) * LT_CQ_ENTRY_BYTES;
 	cq->buf = p;
@@ -440,6 +442,7 @@ resize(struct lt_cq_set *set, struct lt_cq *cq, uint32_t entries)
 static void
 free_buffer(struct lt_cq_set *set, struct lt_cq *cq)
 {
+	set->buf_count -= cq->buf != NULL;
 	set->buf_bytes -= (size_t)cq->buf_entries * LT_CQ_ENTRY_BYTES;
 	lt_mem_free(cq->buf);
 	cq->buf = NULL;
@@ -453,7 +456,7 @@ make_room(struct lt_cq_set *set, struct lt_cq *cq)
 	int scarce = set->buf_bytes >= BUF_TOTAL;
 
 	if (cq->buf_entries == 0)
-		return resize(set, cq, scarce ? BUF_SCARCE : BUF_FIRST);
+		return resize(set, cq, BUF_FIRST);
 	if (cq->buf_entries < BUF_MAX && !scarce)
 		return resize(set, cq, cq->buf_entries * 2);
 	int rc = flush(set, cq);
@@ -559,12 +562,12 @@ lt_cq_flush_begin(struct lt_cq_set *set)
 	set->dirty = NULL;
 }
 
-/* A queue that is busy keeps its buffer and stays dirty. */
+/* A queue as busy as its buffer is large keeps it, and stays dirty. */
 static void
 rest(struct lt_cq_set *set, struct lt_cq *cq, size_t count)
 {
-	if (count > 0 && cq->buf_entries > BUF_FIRST &&
-	    cq->buf_entries <= BUF_MAX && set->buf_bytes < BUF_TOTAL / 4) {
+	if (count > cq->buf_entries / 4 && cq->buf_entries > BUF_FIRST &&
+	    cq->buf_entries <= BUF_MAX && set->buf_bytes < BUF_TOTAL) {
 		cq->dirty_next = set->dirty;
 		set->dirty = cq;
 		return;
@@ -591,6 +594,12 @@ lt_cq_flush_some(struct lt_cq_set *set, size_t max)
 		return LEAT_E_AGAIN;
 	set->starved = 0;
 	return LEAT_OK;
+}
+
+size_t
+lt_cq_buffered(const struct lt_cq_set *set)
+{
+	return set->buf_count;
 }
 
 int

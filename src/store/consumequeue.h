@@ -68,6 +68,8 @@ int lt_cq_append(struct lt_cq_set *set, struct lt_cq *cq,
  * next becomes at least offset + 1. */
 int lt_cq_put_at(struct lt_cq_set *set, struct lt_cq *cq, int64_t offset,
     const struct lt_cq_entry *entry) LT_MUST_CHECK;
+/* Queues that have a buffer: files that a flush of all may write. */
+size_t lt_cq_buffered(const struct lt_cq_set *set);
 /* 1 after a flush found no space, until one of all queues succeeds. */
 int lt_cq_is_starved(const struct lt_cq_set *set);
 /* A descriptor of memory with the entries [flushed, next), as in a file: for

@@ -42,6 +42,7 @@ struct lt_cq_set {
 	struct lt_cq *dirty; /* with entries in memory only, or were lately */
 	struct lt_cq *flushing; /* taken from dirty by a flush under way */
 	size_t touched; /* files, each counted once while its slot lives */
+	size_t buf_count;
 	size_t buf_bytes;
 	int starved; /* a flush found no space */
 	uint64_t clock;

@@ -47,6 +47,7 @@ lt_syncer_do(struct lt_syncer_job *job)
 	job->status = lt_cq_sync_run(&job->queues);
 	if (job->status == LEAT_OK)
 		job->status = lt_snapshot_put(job->store_dir, job->image);
+	lt_mem_trim(); /* buffers of queues that are idle now */
 }
 
 static void *

@@ -223,9 +223,10 @@ test_buffer_grows_and_goes(void **state)
 	struct lt_cq *cq = get("T", 0);
 
 	assert_int_equal(append(cq), LEAT_OK);
-	assert_int_equal(cq->buf_entries, 64);
-	append_up_to(cq, 65);
-	assert_int_equal(cq->buf_entries, 128);
+	assert_int_equal(cq->buf_entries, 4);
+	assert_int_equal(lt_cq_buffered(set), 1);
+	append_up_to(cq, 5);
+	assert_int_equal(cq->buf_entries, 8);
 	faults_install();
 	append_up_to(cq, 4096);
 	assert_int_equal(cq->buf_entries, 4096);
@@ -234,17 +235,19 @@ test_buffer_grows_and_goes(void **state)
 	assert_int_equal(faults_seen().pwrite, 1);
 	assert_int_equal(cq->flushed, 4096);
 	faults_remove();
+	append_up_to(cq, 6000);
 	assert_int_equal(cq->buf_entries, 4096);
 	assert_int_equal(lt_cq_flush_all(set), LEAT_OK);
 	assert_int_equal(cq->buf_entries, 4096); /* busy: once more */
+	append_up_to(cq, 7024);
 	assert_int_equal(lt_cq_flush_all(set), LEAT_OK);
-	assert_null(cq->buf);
+	assert_null(cq->buf); /* a quarter of it was enough */
 	assert_int_equal(cq->buf_entries, 0);
-	assert_view("T", 0, 0, 4097);
-	append_up_to(cq, 4100);
+	append_up_to(cq, 7028);
 	assert_int_equal(lt_cq_flush_all(set), LEAT_OK);
 	assert_null(cq->buf); /* small: goes at once */
-	assert_view("T", 0, 0, 4100);
+	assert_int_equal(lt_cq_buffered(set), 0);
+	assert_view("T", 0, 0, 7028);
 }
 
 static void
@@ -580,11 +583,16 @@ test_fifty_thousand_queues(void **state)
 	assert_int_equal(lt_cq_count(set), MANY);
 
 	uint64_t t = lt_clock_mono_ms();
+	size_t idle = mallinfo2().uordblks;
 	for (uint32_t q = 0; q < MANY; q++)
 		assert_int_equal(
 		    append(get(q % 2 ? "many-odd" : "many-even", q / 2)),
 		    LEAT_OK);
+	assert_true((mallinfo2().uordblks - idle) / MANY <= 256 - used / MANY);
+	assert_int_equal(lt_cq_buffered(set), MANY);
 	assert_int_equal(lt_cq_flush_all(set), LEAT_OK);
+	assert_int_equal(lt_cq_buffered(set), 0);
+	assert_true(mallinfo2().uordblks <= idle + MANY);
 	assert_int_equal(lt_cq_sync_all(set), LEAT_OK);
 	print_message("first flush of %u queues: %ju ms\n", MANY,
 	    (uintmax_t)(lt_clock_mono_ms() - t));

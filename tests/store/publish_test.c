@@ -288,6 +288,75 @@ test_levels(void **state)
 	assert_int_equal(page_word(&client.shown->synced), 7);
 }
 
+/* --- checkpoints --- */
+
+static void
+pass(uint64_t ms)
+{
+	rig.d.now_ms += ms;
+	assert_int_equal(lt_upkeep_run(&rig.d), LEAT_OK);
+}
+
+/* A busy queue keeps its buffer for one checkpoint. The next one comes also if
+ * nothing else does, and it is the last. */
+static void
+test_buffers_go_back(void **state)
+{
+	uint64_t period_ms = rig.d.options.store_checkpoint_ms;
+
+	for (int i = 0; i < 200; i++)
+		put(0, 0);
+	rig_turns(&rig);
+	assert_int_equal(lt_cq_buffered(rig.d.queues), 1);
+	pass(period_ms);
+	assert_true(rig.d.checkpoint_end == lt_commitlog_end(rig.d.log));
+	assert_int_equal(lt_cq_buffered(rig.d.queues), 1);
+	assert_true(lt_checkpoint_due_ms(&rig.d) <= rig.d.now_ms + period_ms);
+	pass(period_ms);
+	assert_int_equal(lt_cq_buffered(rig.d.queues), 0);
+	assert_true(lt_checkpoint_due_ms(&rig.d) == UINT64_MAX);
+}
+
+/* Log until there is a checkpoint; returns how many bytes it took. */
+static uint64_t
+log_to_checkpoint(void)
+{
+	uint64_t start = rig.d.checkpoint_end;
+
+	while (rig.d.checkpoint_end == start) {
+		for (int i = 0; i < 50; i++)
+			put(0, 0);
+		rig_turns(&rig);
+		rig.d.checkpoint_ms = rig.d.now_ms; /* not for its age */
+		pass(100);
+	}
+	return rig.d.checkpoint_end - start;
+}
+
+/* The more files a checkpoint writes, the more log it is for, to a limit. */
+static void
+test_many_queues_wait(void **state)
+{
+	const struct lt_cq_entry entry = {.bytes = 1};
+	struct lt_cq *cq;
+	uint64_t bytes;
+
+	rig.d.options.store_checkpoint_bytes = 131072;
+	(void)log_to_checkpoint();
+	for (uint32_t q = 0; q < 10; q++) {
+		assert_int_equal(
+		    lt_cq_get(rig.d.queues, "many", 4, q, &cq), LEAT_OK);
+		assert_int_equal(
+		    lt_cq_append(rig.d.queues, cq, &entry), LEAT_OK);
+	}
+	bytes = log_to_checkpoint();
+	assert_in_range(bytes, 4 * 131072, 5 * 131072);
+	assert_int_equal(lt_cq_buffered(rig.d.queues), 1);
+	/* One queue: as often as was asked for. */
+	bytes = log_to_checkpoint();
+	assert_in_range(bytes, 131072, 2 * 131072);
+}
+
 /* --- faults --- */
 
 static int fail_with; /* errno, 0: none */
@@ -708,6 +777,8 @@ main(void)
 	    TEST(test_places),
 	    TEST(test_wakes),
 	    TEST(test_levels),
+	    TEST(test_buffers_go_back),
+	    TEST(test_many_queues_wait),
 	    TEST(test_no_space),
 	    TEST(test_stall),
 	    TEST(test_cannot_lend),
