@@ -143,6 +143,16 @@ attach_clients(struct story *s)
 	}
 }
 
+/* The log tells whether its deletion was logged: then recovery dropped it. */
+static int
+has_queue(struct story *s)
+{
+	for (uint32_t q = 0; q < 3; q++)
+		if (lt_cq_find(s->rig.d.queues, "gone", 4, q) != NULL)
+			return 1;
+	return 0;
+}
+
 int
 story_start(struct story *s)
 {
@@ -153,6 +163,8 @@ story_start(struct story *s)
 	s->status = rig_try_start(&s->rig, s->dir, settings);
 	if (s->status != LEAT_OK)
 		return s->status;
+	if (s->gone_state == 1)
+		s->gone_state = has_queue(s) ? 0 : 2;
 	rig_topic(&s->rig, 8, LT_NAME_CONFIG_TOPIC, 1, 6);
 	rig_topic(&s->rig, 9, LT_NAME_PROGRESS_TOPIC, 1, 6);
 	for (size_t t = 1; t < LT_COUNT(topics); t++)
@@ -175,8 +187,8 @@ story_kill(struct story *s)
 		s->clients[i].is_attached = 0;
 	}
 	s->live = s->client_count;
-	/* Its record may be logged or not: it is made again before use. */
-	if (s->gone_state != 0)
+	/* Its return may be logged or not: it is made again before use. */
+	if (s->gone_state == 3)
 		s->gone_state = 2;
 }
 

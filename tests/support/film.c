@@ -117,8 +117,11 @@ make_node(struct film *f, int is_dir, int parent, const char *name)
 	*n = (struct film_node){.is_dir = is_dir};
 	n->in_log = parent >= 0 &&
 		    (f->nodes[parent].in_log || strcmp(name, "commitlog") == 0);
-	n->in_queues = parent >= 0 && (f->nodes[parent].in_queues ||
-					  strcmp(name, "consumequeue") == 0);
+	/* Those of the broker's own topics are looked at in every start. */
+	n->in_queues =
+	    parent >= 0 && (strcmp(name, "consumequeue") == 0 ||
+			       (f->nodes[parent].in_queues &&
+				   strncmp(name, "rmq_sys", 7) != 0));
 	return (int)f->node_count++;
 }
 

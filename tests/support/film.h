@@ -29,7 +29,7 @@ enum film_lie {
 	FILM_HONEST,
 	FILM_LOG_SYNC, /* fdatasync in commitlog/ does nothing */
 	FILM_DIR_SYNC, /* fsync of a directory does nothing */
-	FILM_QUEUE_SYNC, /* nothing in consumequeue/ is ever safe */
+	FILM_QUEUE_SYNC, /* no file of a user's queue is ever safe */
 	FILM_ZEROES /* zeroes written into commitlog/ never arrive */
 };
 

@@ -176,7 +176,7 @@ is_deaf(const struct film_stage *s, int node)
 	case FILM_DIR_SYNC:
 		return n->is_dir;
 	case FILM_QUEUE_SYNC:
-		return n->in_queues;
+		return n->in_queues && !n->is_dir;
 	default:
 		return 0;
 	}
