@@ -134,6 +134,9 @@ drop(void)
 {
 	open_gate();
 	lt_syncer_stop(rig.d.syncer);
+	if (rig.d.is_syncing)
+		(void)!lt_commitlog_sync_end(
+		    rig.d.log, &rig.d.job.log, rig.d.job.log_status);
 	close(rig.d.syncer_event);
 	rig_client_free(&client);
 	rig_drop(&rig);
