@@ -18,7 +18,7 @@
 #include "base/clock.h"
 
 #define LT_PATIENCE_NS 30000 /* about what a wake-up across CPUs costs */
-#define LT_PATIENCE_SHORT_NS 80000 /* a sleep this short was one too many */
+#define LT_PATIENCE_SHORT_NS 50000 /* a sleep this short was one too many */
 
 struct lt_patience {
 	int is_short; /* the last sleep was */
