@@ -193,8 +193,5 @@ lt_cq_drop_topic(struct lt_cq_set *set, const char *topic)
 	if (topic[0] == 0 || topic[0] == '.' || strchr(topic, '/') != NULL)
 		return LEAT_E_NAME;
 	lt_cqset_forget(set, topic);
-	int rc = remove_tree(set->dir, topic, 1);
-	/* A file system may need space to free some: once more, with what the
-	 * first try has freed. */
-	return rc == LEAT_E_NOSPACE ? remove_tree(set->dir, topic, 1) : rc;
+	return remove_tree(set->dir, topic, 1);
 }
