@@ -44,7 +44,7 @@
 #define SYNC_BYTES (1u << 20) /* zeroes between the thread's fdatasyncs */
 #define AHEAD_FIRST (4u << 20)
 #define AHEAD_FACTOR 4
-#define UNSYNCED_MAX (32u << 20) /* written without a sync: stop zeroing */
+#define UNSYNCED_MAX (1u << 20) /* nobody waits for a sync: stop zeroing */
 #define SYNC_LARGE (128u << 10) /* of a sync, on average: stop zeroing */
 #define STEP_MAX (4u << 20)
 
