@@ -201,14 +201,15 @@ lt_table_is_free(const struct lt_table *t, int64_t offset)
 
 /*
  * The oldest offset of slot i that is not done, as its word tells, with the
- * lap's upper bits taken from `from`. Over time it only grows, so the least of
- * all slots, read one after the other, is a prefix that is done for good.
+ * lap's upper bits taken from that of `from`. Over time it only grows, so the
+ * least of all slots, read one after the other, is a prefix that is done for
+ * good.
  */
 static int64_t
-undone(const struct lt_table *t, uint64_t i, struct word w, int64_t from)
+undone(const struct lt_table *t, uint64_t i, struct word w, int64_t from_lap)
 {
 	int64_t lap =
-	    from / (int64_t)t->window + lap_ahead(w.lap, lap_of(t, from));
+	    from_lap + lap_ahead(w.lap, (uint32_t)from_lap & LAP_MASK);
 
 	if (w.state == LT_CLAIM_DONE)
 		lap++;
@@ -223,6 +224,8 @@ first_of(const struct lt_table *t, uint64_t i, int64_t from)
 }
 
 struct sweep_rule {
+	int64_t from;
+	int64_t from_lap; /* divided once: a table has 65536 words or so */
 	uint32_t now_tick;
 	uint32_t lease_ticks; /* 0: leases do not end */
 	uint16_t dead_owner; /* 0: none */
@@ -243,19 +246,19 @@ is_expired(struct word w, const struct sweep_rule *rule)
 
 /* Look at slot i; returns its oldest offset that is not done. */
 static int64_t
-inspect(struct lt_table *t, uint64_t i, int64_t from,
-    const struct sweep_rule *rule, struct lt_table_sweep *out)
+inspect(struct lt_table *t, uint64_t i, const struct sweep_rule *rule,
+    struct lt_table_sweep *out)
 {
 	_Atomic uint64_t *word = &t->words[i];
 	uint64_t v = atomic_load_explicit(word, memory_order_acquire);
 	struct word w = unpack(v);
-	int64_t at = undone(t, i, w, from);
+	int64_t at = undone(t, i, w, rule->from_lap);
 	uint32_t attempt;
 
 	/* Nobody honest is behind `from`. Ahead of max_offset may be honest:
 	 * members read rings, the queue manager asks the store later. */
-	if (w.state > LT_CLAIM_DONE || at < from) {
-		at = first_of(t, i, from);
+	if (w.state > LT_CLAIM_DONE || at < rule->from) {
+		at = first_of(t, i, rule->from);
 		if (swap(word, v, pack(lap_of(t, at), 0, 0, 0, LT_CLAIM_FREE)))
 			out->expired++;
 		return at;
@@ -277,7 +280,9 @@ lt_table_harvest(struct lt_table *t, int64_t from, int64_t max_offset,
     uint64_t mono_ms, uint64_t lease_ms, uint16_t dead_owner,
     struct lt_table_sweep *out)
 {
-	struct sweep_rule rule = {.now_tick = lt_table_stamp(mono_ms),
+	struct sweep_rule rule = {.from = from,
+	    .from_lap = from / (int64_t)t->window,
+	    .now_tick = lt_table_stamp(mono_ms),
 	    .lease_ticks = (uint32_t)((lease_ms + LT_CLAIM_TICK_MS - 1) /
 				      LT_CLAIM_TICK_MS),
 	    .dead_owner = dead_owner};
@@ -287,7 +292,7 @@ lt_table_harvest(struct lt_table *t, int64_t from, int64_t max_offset,
 	out->claimed = 0;
 	out->expired = 0;
 	for (i = 0; i < t->window; i++) {
-		at = inspect(t, i, from, &rule, out);
+		at = inspect(t, i, &rule, out);
 		if (at < least)
 			least = at;
 	}
@@ -304,6 +309,7 @@ lt_table_harvest(struct lt_table *t, int64_t from, int64_t max_offset,
 int
 lt_table_valid(const struct lt_table *t, int64_t progress)
 {
+	int64_t lap = progress / (int64_t)t->window;
 	int64_t least = INT64_MAX, most = 0, at;
 	struct word w;
 	uint64_t i;
@@ -311,7 +317,7 @@ lt_table_valid(const struct lt_table *t, int64_t progress)
 	for (i = 0; i < t->window; i++) {
 		w = unpack(
 		    atomic_load_explicit(&t->words[i], memory_order_acquire));
-		at = undone(t, i, w, progress);
+		at = undone(t, i, w, lap);
 		if (w.state > LT_CLAIM_DONE || at < progress ||
 		    (w.state == LT_CLAIM_CLAIMED && w.owner == 0))
 			return LEAT_E_CORRUPT;
@@ -323,7 +329,7 @@ lt_table_valid(const struct lt_table *t, int64_t progress)
 	for (i = 0; i < t->window; i++) {
 		w = unpack(
 		    atomic_load_explicit(&t->words[i], memory_order_acquire));
-		at = undone(t, i, w, progress);
+		at = undone(t, i, w, lap);
 		least = at < least ? at : least;
 	}
 	return most - least < 2 * (int64_t)t->window ? LEAT_OK : LEAT_E_CORRUPT;

@@ -34,15 +34,11 @@ broker_died_since(struct world *w, uint32_t epoch)
 static int
 may_come_again(struct member *m, struct world_mark *mark, uint32_t hold)
 {
-	uint32_t holder = atomic_load(&mark->holder);
-	uint32_t slot = holder >> 24;
-
 	if (hold == HOLD_NEW || hold == HOLD_GIVEN_BACK)
 		return 1;
 	if (broker_died_since(m->w, atomic_load(&mark->epoch)))
 		return 1;
-	return hold == HOLD_HELD && slot < WORLD_MEMBERS &&
-	       (holder & 0xffffff) <= atomic_load(&m->w->dead_life[slot]);
+	return hold == HOLD_HELD && world_holder_died(m->w, mark);
 }
 
 static int
@@ -57,10 +53,12 @@ note_delivery(struct member *m, const struct leat_delivery *d)
 
 	if (!world_body_check(w, m->name, d, &b))
 		return -1;
-	mark = &w->marks[b.producer][b.number];
-	if (atomic_load(&mark->asked) == 0) {
-		world_violate(w, "%s: got %u/%llu, which was never sent",
-		    m->name, b.producer, (unsigned long long)b.number);
+	mark = world_mark(w, b.producer, b.number);
+	if (mark == NULL) {
+		world_violate(w, "%s: got %u/%llu, which was never sent%s",
+		    m->name, b.producer, (unsigned long long)b.number,
+		    b.number < world_oldest(w, b.producer) ? " or done long ago"
+							   : "");
 		return -1;
 	}
 	hold = atomic_load(&mark->hold);
@@ -96,12 +94,15 @@ note_delivery(struct member *m, const struct leat_delivery *d)
 static void
 note_done(struct member *m, const struct leat_delivery *d, enum world_hold hold)
 {
+	struct world_mark *mark;
 	struct world_body b;
 
 	if (!world_body_check(m->w, m->name, d, &b))
 		return;
-	atomic_store(&m->w->marks[b.producer][b.number].hold, hold);
-	if (hold == HOLD_ACKED)
+	mark = world_mark(m->w, b.producer, b.number);
+	if (mark != NULL)
+		atomic_store(&mark->hold, hold);
+	if (hold == HOLD_ACKED && d->queue_offset < WORLD_OFFSETS)
 		atomic_store(&m->w->acked[d->queue][d->queue_offset], 1);
 }
 
@@ -152,7 +153,7 @@ eat_some(struct member *m)
 		if (note_delivery(m, &d[i]) != 0)
 			return -1;
 	/* Sometimes slow, so that the other member is ahead. */
-	if (n > 0 && (r >> 40) % 32 == 0)
+	if (n > 0 && (r >> 40) % m->w->naps == 0)
 		world_pause_ms(1 + (r >> 48) % 40);
 	/* In two halves, the second sometimes given back. */
 	first = n == 0 ? 0 : (size_t)((r >> 8) % (uint64_t)(n + 1));
@@ -214,9 +215,8 @@ note_read(
 	*next = d->queue_offset + 1;
 	if (!first)
 		return 0;
-	if (d->queue_offset < WORLD_OFFSETS)
-		atomic_store(&w->reader_at[d->queue][d->queue_offset],
-		    ((uint64_t)b.producer << 32 | b.number) + 1);
+	atomic_store(&w->reader_at[d->queue][d->queue_offset % WORLD_OFFSETS],
+	    world_place(d, &b));
 	atomic_fetch_add(&w->read, 1);
 	return 0;
 }

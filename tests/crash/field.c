@@ -11,7 +11,6 @@
 
 #define MAGIC 0x6c656166u
 #define BODY_MAX 300u
-#define LONG_US 10000u
 
 struct field *
 field_create(struct world *w)
@@ -45,7 +44,15 @@ field_now_ns(void)
 void
 field_wait(struct field *f, enum field_observer who, uint64_t ns)
 {
-	field_note(&f->waits[who][atomic_load(&f->phase)], ns);
+	uint32_t phase = atomic_load(&f->phase), n;
+	uint64_t now = field_now_ns();
+
+	field_note(&f->waits[who][phase], ns);
+	if (ns <= FIELD_LONG_US * 1000u)
+		return;
+	n = atomic_fetch_add(&f->long_count, 1);
+	if (n < FIELD_LONG_WAITS)
+		f->longs[n] = (struct field_long){who, phase, now - ns, now};
 }
 
 void
@@ -54,7 +61,7 @@ field_note(struct field_waits *w, uint64_t ns)
 	uint64_t us = ns / 1000, unit = us / FIELD_WAIT_UNIT_US;
 
 	atomic_fetch_add(&w->count, 1);
-	if (us > LONG_US)
+	if (us > FIELD_LONG_US)
 		atomic_fetch_add(&w->long_ones, 1);
 	if (us > atomic_load(&w->max_us))
 		atomic_store(&w->max_us, us);

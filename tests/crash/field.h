@@ -24,6 +24,8 @@
 #define FIELD_SEGMENT_MIB 8
 #define FIELD_WAIT_UNIT_US 10
 #define FIELD_WAITS 100000u /* units; the last one is "longer" */
+#define FIELD_LONG_US 10000u /* nobody waits longer for the dead */
+#define FIELD_LONG_WAITS 4096u /* noted one by one */
 
 enum field_observer {
 	FIELD_PRODUCER,
@@ -43,6 +45,13 @@ struct field_waits {
 	_Atomic uint64_t long_ones; /* over 10 ms */
 	_Atomic uint64_t max_us;
 	_Atomic uint32_t units[FIELD_WAITS];
+};
+
+/* A wait of an observer over FIELD_LONG_US. */
+struct field_long {
+	enum field_observer who;
+	uint32_t phase;
+	uint64_t from_ns, to_ns;
 };
 
 /* A sender; number 0 is the producer, others are victims' lives. */
@@ -75,6 +84,8 @@ struct field {
 	_Atomic uint64_t delivered; /* to the reader */
 	_Atomic uint64_t claimed_by_victims;
 	struct field_waits waits[FIELD_OBSERVERS][FIELD_PHASES + 1];
+	_Atomic uint32_t long_count; /* may be beyond FIELD_LONG_WAITS */
+	struct field_long longs[FIELD_LONG_WAITS];
 	struct field_waits returns; /* from a death to the next delivery */
 	struct field_life lives[FIELD_LIVES];
 	_Atomic uint32_t hold[FIELD_QUEUES][WORLD_OFFSETS];
@@ -91,6 +102,7 @@ struct field_body {
 struct field *field_create(struct world *w);
 void field_destroy(struct field *f);
 uint64_t field_now_ns(void);
+/* A wait of ns that has just ended. */
 void field_wait(struct field *f, enum field_observer who, uint64_t ns);
 void field_note(struct field_waits *w, uint64_t ns);
 /* The wait that all but one in a thousand stay below, in microseconds. */

@@ -70,16 +70,16 @@ judge_one(struct judge *j, const struct leat_delivery *d)
 	judge_place(j, d);
 	if (!world_body_check(w, "log", d, &b))
 		return;
-	mark = &w->marks[b.producer][b.number];
 	if (b.number > atomic_load(&w->submitted[b.producer]))
 		world_violate(w, "log: has %u/%llu, which was never sent",
 		    b.producer, (unsigned long long)b.number);
-	if (atomic_fetch_add(&mark->found, 1) != 0)
+	mark = world_mark(w, b.producer, b.number);
+	if (mark != NULL && atomic_fetch_add(&mark->found, 1) != 0)
 		world_violate(w,
 		    "log: %u/%llu is there twice, now at queue %u offset %lld",
 		    b.producer, (unsigned long long)b.number, d->queue,
 		    (long long)d->queue_offset);
-	promised = atomic_load(&mark->offset);
+	promised = mark == NULL ? 0 : atomic_load(&mark->offset);
 	if (promised != 0 && promised - 1 != d->queue_offset)
 		world_violate(w,
 		    "log: %u/%llu is at queue %u offset %lld, its receipt "
@@ -87,17 +87,17 @@ judge_one(struct judge *j, const struct leat_delivery *d)
 		    b.producer, (unsigned long long)b.number, d->queue,
 		    (long long)d->queue_offset, (long long)promised - 1);
 	judge_order(j, d, &b);
-	me = ((uint64_t)b.producer << 32 | b.number) + 1;
-	reader = d->queue_offset < WORLD_OFFSETS
-		     ? atomic_load(&w->reader_at[d->queue][d->queue_offset])
-		     : 0;
-	if (reader != 0 && reader != me)
+	me = world_place(d, &b);
+	reader = atomic_load(
+	    &w->reader_at[d->queue][d->queue_offset % WORLD_OFFSETS]);
+	/* That of an earlier lap: it has not come here yet. */
+	if (reader >> 44 == me >> 44 && reader != me)
 		world_violate(w,
 		    "log: queue %u offset %lld holds %u/%llu, the reader had "
-		    "seen %u/%u there",
+		    "seen %u/%llu there",
 		    d->queue, (long long)d->queue_offset, b.producer,
-		    (unsigned long long)b.number,
-		    (unsigned)((reader - 1) >> 32), (unsigned)(reader - 1));
+		    (unsigned long long)b.number, (unsigned)(reader >> 40) & 15,
+		    (unsigned long long)(reader & ((1ull << 40) - 1)));
 	atomic_fetch_add(&w->in_log, 1);
 }
 
@@ -125,10 +125,13 @@ judge_promises(struct judge *j)
 	uint64_t n;
 
 	for (p = 0; p < WORLD_PRODUCERS; p++)
-		for (n = 1; n <= atomic_load(&w->submitted[p]); n++) {
-			struct world_mark *mark = &w->marks[p][n];
-			uint32_t receipt = atomic_load(&mark->receipt);
-			int64_t promised = atomic_load(&mark->offset);
+		for (n = world_oldest(w, p); n <= atomic_load(&w->submitted[p]);
+		     n++) {
+			struct world_mark *mark = world_mark(w, p, n);
+			uint32_t receipt =
+			    mark == NULL ? 0 : atomic_load(&mark->receipt);
+			int64_t promised =
+			    mark == NULL ? 0 : atomic_load(&mark->offset);
 
 			if (receipt == 0 || atomic_load(&mark->found) != 0 ||
 			    may_be_gone(j, promised))
@@ -237,10 +240,11 @@ judge_all_consumed(struct world *w, int why)
 	uint64_t n;
 
 	for (p = 0; p < WORLD_PRODUCERS; p++)
-		for (n = 1; n <= atomic_load(&w->submitted[p]); n++) {
-			struct world_mark *mark = &w->marks[p][n];
+		for (n = world_oldest(w, p); n <= atomic_load(&w->submitted[p]);
+		     n++) {
+			struct world_mark *mark = world_mark(w, p, n);
 
-			if (atomic_load(&mark->found) == 0 ||
+			if (mark == NULL || atomic_load(&mark->found) == 0 ||
 			    atomic_load(&mark->seen) != 0)
 				continue;
 			unseen++;

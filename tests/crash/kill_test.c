@@ -334,7 +334,9 @@ one_world(const char *title, unsigned kills, int broker_too, const char *name)
 		return -1;
 	}
 	s.w->seed = world_random(&run.random);
-	s.w->rate = 1200;
+	for (uint32_t p = 0; p < WORLD_PRODUCERS; p++)
+		s.w->rate[p] = 1200;
+	s.w->naps = 32;
 	s.w->accepted = !broker_too;
 	s.w->admin = name != NULL;
 	s.w->retain = name != NULL && strcmp(name, "store.retain") == 0 ? 8 : 0;

@@ -5,7 +5,8 @@
  *
  * A producer that is killed is followed by its next life, which goes on with
  * the next number: what the dead life had no receipt for may or may not be in
- * the log, but once at most.
+ * the log, but once at most. It forgets what the group acknowledged, as late as
+ * it can: before its WORLD_NUMBERS-th message after that.
  */
 #include "world.h"
 
@@ -23,6 +24,8 @@ struct producer {
 	uint64_t random;
 	uint64_t last_receipt; /* number */
 	uint64_t last_news_ms; /* of a receipt, or nothing was in flight */
+	uint64_t room_to; /* the marks of numbers up to this are free */
+	uint64_t room_ms; /* when there was room last */
 	uint8_t body[8][BODY_MAX];
 };
 
@@ -81,7 +84,7 @@ prepare(struct producer *p, struct leat_message *m, void *body)
 {
 	struct world *w = p->w;
 	uint64_t number = atomic_load(&w->submitted[p->slot]) + 1;
-	struct world_mark *mark = &w->marks[p->slot][number];
+	struct world_mark *mark = &w->marks[p->slot][number % WORLD_NUMBERS];
 	uint32_t bytes = size_of(p);
 
 	*m = (struct leat_message)LEAT_MESSAGE_INIT;
@@ -92,7 +95,12 @@ prepare(struct producer *p, struct leat_message *m, void *body)
 	m->body_bytes = bytes;
 	world_body_make(
 	    body, bytes, p->slot, number, p->life, (uint32_t)m->queue);
+	atomic_store(&mark->receipt, 0);
+	atomic_store(&mark->offset, 0);
+	atomic_store(&mark->hold, HOLD_NEW);
+	atomic_store(&mark->seen, 0);
 	atomic_store(&mark->life, p->life);
+	atomic_store(&mark->number, number);
 	atomic_store(&mark->asked, (uint32_t)m->level);
 	atomic_store(&w->submitted[p->slot], number);
 	return number;
@@ -101,7 +109,7 @@ prepare(struct producer *p, struct leat_message *m, void *body)
 static int
 note_receipt(struct producer *p, const struct leat_receipt *r, uint64_t number)
 {
-	struct world_mark *mark = &p->w->marks[p->slot][number];
+	struct world_mark *mark = &p->w->marks[p->slot][number % WORLD_NUMBERS];
 	uint32_t asked = atomic_load(&mark->asked);
 
 	if (r->status != LEAT_OK) {
@@ -251,13 +259,70 @@ send_some(struct producer *p)
 	}
 }
 
+/* Nothing that may still happen to this message needs its mark. */
+static int
+is_done(struct world *w, struct world_mark *mark)
+{
+	switch (atomic_load(&mark->hold)) {
+	case HOLD_NEW:
+		return atomic_load(&mark->receipt) == 0;
+	case HOLD_HELD: /* and acknowledged before it died, or it had come again
+			 */
+		return world_holder_died(w, mark);
+	case HOLD_ACKED:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+/* Is there room for the marks of a batch? 0: not yet; or a violation and -1. */
+static int
+has_room(struct producer *p)
+{
+	struct world *w = p->w;
+	uint64_t now = world_now_ms();
+	uint64_t to = atomic_load(&w->submitted[p->slot]) + 8;
+
+	while (p->room_to < to &&
+	       is_done(w, &w->marks[p->slot][(p->room_to + 1) % WORLD_NUMBERS]))
+		p->room_to++;
+	if (p->room_to >= to) {
+		p->room_ms = now;
+		return 1;
+	}
+	if (now - p->room_ms <= WORLD_PATIENCE_MS)
+		return 0;
+	world_violate(w,
+	    "LOST %u/%llu: it has a receipt, and %u messages later the group "
+	    "did not acknowledge it for %d s",
+	    p->slot, (unsigned long long)(p->room_to + 1 - WORLD_NUMBERS),
+	    WORLD_NUMBERS - 8, WORLD_PATIENCE_MS / 1000);
+	return -1;
+}
+
+/* May the next one go, by its rate? */
+static int
+is_due(struct producer *p, uint64_t first, uint64_t begin_ms)
+{
+	struct world *w = p->w;
+	unsigned step_ms = p->slot % 2 == 0 ? 2 : 200; /* steady, or bursts */
+	uint64_t ms = world_now_ms() - begin_ms;
+
+	if (w->rate[p->slot] == 0)
+		return atomic_load(&w->receipts) +
+			   atomic_load(&w->redelivered) <
+		       atomic_load(&w->delivered) + WORLD_AHEAD;
+	return atomic_load(&w->submitted[p->slot]) - first <
+	       (ms / step_ms + 1) * step_ms * w->rate[p->slot] / 1000;
+}
+
 int
 load_producer(struct world *w, uint32_t slot, uint32_t life)
 {
 	static struct producer p; /* large; one per process */
 	uint64_t begin = world_now_ms();
 	uint64_t first = atomic_load(&w->submitted[slot]);
-	unsigned step_ms = slot % 2 == 0 ? 2 : 200; /* steady, or in bursts */
 	char name[32];
 
 	snprintf(name, sizeof(name), "producer-%u", slot);
@@ -265,23 +330,21 @@ load_producer(struct world *w, uint32_t slot, uint32_t life)
 	    .slot = slot,
 	    .life = life,
 	    .random = (w->seed ^ ((uint64_t)slot << 32 | life)) | 1,
-	    .last_news_ms = begin};
+	    .last_news_ms = begin,
+	    .room_to = first,
+	    .room_ms = begin};
 	p.leat = load_connect(w, name);
 	if (p.leat == NULL)
 		return 1;
 	while (!atomic_load(&w->stop_producers)) {
-		uint64_t sent = atomic_load(&w->submitted[slot]);
-		uint64_t ms = world_now_ms() - begin;
-		uint64_t due = (ms / step_ms + 1) * step_ms * w->rate / 1000;
+		int room = has_room(&p);
 
-		if (sent + 16 >= WORLD_NUMBERS)
-			break;
-		if (sent - first >= due) {
+		if (room < 0)
+			return 1;
+		if (!room || !is_due(&p, first, begin)) {
 			if (collect(&p, 2) != 0)
 				return 1;
-			continue;
-		}
-		if (send_some(&p) != 0)
+		} else if (send_some(&p) != 0)
 			return 1;
 	}
 	p.last_news_ms = world_now_ms();

@@ -1,9 +1,15 @@
 /*
- * soak.c - one world for a long time: does anything grow, slow down or get
- * lost? Load as in the crash test, at a steady rate, while clients are killed
- * and stopped, topics made and deleted, a group sought, small segments rolled
- * and retained. In the first third store and queue manager are killed too; the
- * rest of the time they live, and what they use is measured once a second.
+ * soak.c - one world for a long time at half load: does anything grow, slow
+ * down or get lost? A first world, without chaos and without rates, says what
+ * its maximum is: all that producers, members and readers can pass on together.
+ * Then each producer sends half of what it could, while clients are killed and
+ * stopped, topics made and deleted, a group sought, small segments rolled and
+ * retained. In the first third store and queue manager are killed too; the rest
+ * of the time they live, and what they use is measured once a second.
+ *
+ * Each message is judged, however many there are: the notes hold the last
+ * WORLD_NUMBERS of a producer, who overwrites what the group acknowledged. What
+ * is left of log and notes at the end is compared as in the crash test.
  *
  *   LEAT_SOAK=1800   seconds
  *   LEAT_SEED=N      as printed
@@ -14,9 +20,10 @@
  * in the first and the last fifth, in a second without chaos. It fails when the
  * line rises by GROWTH_KIB over the time it was fitted to, when descriptors
  * are more without clients than they were with them, when p99 has become
- * DRIFT_TIMES what it was and is above DRIFT_US (not in a short soak), and on
- * any violation of judge.c; besides, every message with a receipt was delivered
- * to the group.
+ * DRIFT_TIMES what it was and is above DRIFT_US (not in a short soak), when in
+ * the seconds without chaos less than LEAST_PERCENT of the maximum was sent or
+ * delivered, and on any violation of judge.c; besides, every message with a
+ * receipt was delivered to the group.
  */
 #include "storm.h"
 
@@ -39,8 +46,14 @@
 	150 /* a shorter soak tells p99, but does not judge it                 \
 	     */
 #define CALM_MS 1000 /* after chaos: nothing is timed */
-#define RATE_MAX 500 /* of one producer */
-#define RETAIN_MIB 24
+#define LEAST_PERCENT 40 /* of the maximum; half is wanted */
+#define MAXIMUM_MS 3000 /* measured so long */
+#define MAXIMUM_LONG_MS 10000 /* before a soak of DRIFT_SECONDS */
+#define WARM_MS 1000
+#define NAPS 2048 /* pauses of members would be the maximum */
+#define RETAIN_MIB 24 /* at least, and what RETAIN_SECONDS bring */
+#define RETAIN_SECONDS 20 /* or a third of a short soak */
+#define STORED_BYTES 800 /* of one message, on average */
 #define BUCKETS 4096 /* of STEP_US */
 #define STEP_US 64
 #define PROCS 3
@@ -68,6 +81,9 @@ struct probe {
 static struct {
 	uint64_t random, begin_ms, seconds;
 	unsigned kills, freezes;
+	double maximum; /* messages a second */
+	unsigned rate[WORLD_PRODUCERS];
+	uint64_t calm_ms, calm_sent, calm_delivered; /* without chaos */
 	struct use use[PROCS];
 	struct probe *probe;
 } soak;
@@ -248,14 +264,14 @@ chaos(struct storm *s, int broker_too)
 	return storm_await_children(s, store, queue);
 }
 
-/* One second, with or without chaos in its beginning. */
+/* One second, with or without chaos in its beginning: 1, 0, or -1. */
 static int
 one_second(struct storm *s, uint64_t second)
 {
-	int settled = second >= soak.seconds / 3;
+	int settled = second >= soak.seconds / 3, stormy = pick(0, 2) == 0;
 
 	atomic_store(&soak.probe->fifth, (uint32_t)(second * 5 / soak.seconds));
-	if (pick(0, 2) == 0) {
+	if (stormy) {
 		atomic_store(&soak.probe->calm_ms, UINT64_MAX);
 		if (chaos(s, !settled) != 0)
 			return -1;
@@ -264,22 +280,40 @@ one_second(struct storm *s, uint64_t second)
 	/* A new process first takes what it needs. */
 	if (second >= soak.seconds / 3 + soak.seconds / 10)
 		measure(s);
-	return 0;
+	return stormy;
+}
+
+static uint64_t
+delivered_once(struct world *w)
+{
+	return atomic_load(&w->delivered) - atomic_load(&w->redelivered);
 }
 
 static int
 weather(struct storm *s)
 {
+	struct world *w = s->w;
+	int stormy, before = 1;
+
 	for (uint64_t second = 0; second < soak.seconds; second++) {
 		uint64_t next = soak.begin_ms + (second + 1) * 1000;
-		uint64_t now;
+		uint64_t began = world_now_ms(), now;
+		uint64_t sent = atomic_load(&w->receipts);
+		uint64_t delivered = delivered_once(w);
 
-		if (one_second(s, second) != 0 ||
-		    atomic_load(&s->w->violations) != 0)
+		stormy = one_second(s, second);
+		if (stormy < 0 || atomic_load(&w->violations) != 0)
 			return -1;
 		now = world_now_ms();
 		if (now < next)
 			storm_run(s, (unsigned)(next - now), NULL);
+		/* What a storm held up may come in the second after it. */
+		if (!stormy && !before) {
+			soak.calm_ms += world_now_ms() - began;
+			soak.calm_sent += atomic_load(&w->receipts) - sent;
+			soak.calm_delivered += delivered_once(w) - delivered;
+		}
+		before = stormy;
 	}
 	return 0;
 }
@@ -299,13 +333,17 @@ static void
 judge_delivered(struct world *w)
 {
 	for (uint32_t p = 0; p < WORLD_PRODUCERS; p++)
-		for (uint64_t n = 1; n <= atomic_load(&w->submitted[p]); n++)
-			if (atomic_load(&w->marks[p][n].receipt) != 0 &&
-			    atomic_load(&w->marks[p][n].seen) == 0)
+		for (uint64_t n = world_oldest(w, p);
+		     n <= atomic_load(&w->submitted[p]); n++) {
+			struct world_mark *mark = world_mark(w, p, n);
+
+			if (mark != NULL && atomic_load(&mark->receipt) != 0 &&
+			    atomic_load(&mark->seen) == 0)
 				world_violate(w,
 				    "LOST %u/%llu: acknowledged, never "
 				    "delivered",
 				    p, (unsigned long long)n);
+		}
 }
 
 static void
@@ -345,9 +383,30 @@ judge_drift(struct world *w)
 }
 
 static void
+judge_load(struct world *w, uint64_t ms)
+{
+	double calm = (double)soak.calm_ms / 1000, all = (double)ms / 1000;
+	double sent = (double)soak.calm_sent / calm;
+	double delivered = (double)soak.calm_delivered / calm;
+
+	printf(
+	    "half load: %.0f messages a second wanted; without chaos %.0f "
+	    "sent, %.0f delivered (%.0f s), in all %.0f sent, %.0f delivered "
+	    "(%.0f s)\n",
+	    soak.maximum / 2, sent, delivered, calm,
+	    (double)atomic_load(&w->receipts) / all,
+	    (double)delivered_once(w) / all, all);
+	if (soak.calm_ms == 0 || sent * 100 < soak.maximum * LEAST_PERCENT ||
+	    delivered * 100 < soak.maximum * LEAST_PERCENT)
+		world_violate(w, "less than %d %% of the maximum was reached",
+		    LEAST_PERCENT);
+}
+
+static void
 run(struct storm *s)
 {
 	struct world *w = s->w;
+	uint64_t soak_ms;
 	pid_t pid;
 	int status = 0;
 
@@ -360,21 +419,134 @@ run(struct storm *s)
 	}
 	soak.begin_ms = world_now_ms();
 	(void)weather(s);
+	soak_ms = world_now_ms() - soak.begin_ms;
 	atomic_store(&soak.probe->stop, 1);
 	waitpid(pid, &status, 0);
 	if (status != 0 && atomic_load(&w->violations) == 0)
 		world_violate(w, "the prober ended with 0x%x", status);
 	if (atomic_load(&w->violations) != 0 || storm_settle(s) != 0)
 		return;
+	judge_load(w, soak_ms);
 	judge_delivered(w);
 	judge_use(w);
 	judge_drift(w);
 }
 
+/* --- worlds --- */
+
+static int
+make_world(struct storm *s)
+{
+	*s = (struct storm){.out = -1};
+	s->w = world_create();
+	if (s->w == NULL) {
+		fprintf(stderr, "soak: no memory for a world\n");
+		return -1;
+	}
+	s->w->seed = world_random(&soak.random);
+	s->w->accepted = 1;
+	s->w->admin = s->w->churn = 1;
+	s->w->naps = NAPS;
+	return 0;
+}
+
+static unsigned
+end_world(struct storm *s)
+{
+	unsigned violations = atomic_load(&s->w->violations);
+
+	storm_abandon(s);
+	for (unsigned i = 0; i < violations && i < WORLD_TEXTS; i++)
+		printf("     %s\n", s->w->text[i]);
+	if (violations == 0 || getenv("LEAT_KEEP") == NULL)
+		storm_remove(s);
+	return violations;
+}
+
+/* What a world passes on, and each producer's half of its share. */
+static void
+run_freely(struct storm *s)
+{
+	struct world *w = s->w;
+	uint64_t sent[WORLD_PRODUCERS], all = 0, delivered, from;
+	double ms;
+	uint32_t p;
+
+	if (storm_start(s) != 0 || storm_load(s) != 0)
+		return;
+	storm_run(s, WARM_MS, NULL);
+	from = world_now_ms();
+	delivered = delivered_once(w);
+	for (p = 0; p < WORLD_PRODUCERS; p++)
+		sent[p] = atomic_load(&w->submitted[p]);
+	storm_run(s,
+	    soak.seconds < DRIFT_SECONDS ? MAXIMUM_MS : MAXIMUM_LONG_MS, NULL);
+	ms = (double)(world_now_ms() - from);
+	delivered = delivered_once(w) - delivered;
+	for (p = 0; p < WORLD_PRODUCERS; p++) {
+		sent[p] = atomic_load(&w->submitted[p]) - sent[p];
+		all += sent[p];
+	}
+	soak.maximum = (double)delivered * 1000 / ms;
+	printf("maximum, without chaos: %.0f messages a second (%.1f s);",
+	    soak.maximum, ms / 1000);
+	for (p = 0; p < WORLD_PRODUCERS; p++) {
+		soak.rate[p] = (unsigned)(soak.maximum / 2 * (double)sent[p] /
+					  (double)all);
+		printf(" producer %u: half is %u%s", p, soak.rate[p],
+		    p < WORLD_PRODUCERS - 1 ? "," : "\n");
+	}
+	fflush(stdout);
+	if (atomic_load(&w->violations) == 0)
+		(void)storm_settle(s);
+}
+
+static unsigned
+find_maximum(void)
+{
+	struct storm s;
+
+	if (make_world(&s) != 0)
+		return 1;
+	if (storm_prepare(&s) == 0)
+		run_freely(&s);
+	unsigned violations = end_world(&s);
+
+	world_destroy(s.w);
+	return violations;
+}
+
+static unsigned
+soak_world(void)
+{
+	struct storm s;
+	struct world *w;
+	double keep = (double)soak.seconds / 3;
+	double mib = soak.maximum / 2 * STORED_BYTES / 1048576 *
+		     (keep < RETAIN_SECONDS ? keep : RETAIN_SECONDS);
+
+	if (make_world(&s) != 0)
+		return 1;
+	w = s.w;
+	s.calm = after;
+	memcpy(w->rate, soak.rate, sizeof(w->rate));
+	w->retain = mib > RETAIN_MIB ? (int)mib : RETAIN_MIB;
+	if (storm_prepare(&s) == 0)
+		run(&s);
+	printf("%u kills, %u stops, %llu rounds of administration; %llu "
+	       "receipts, %llu delivered (%llu again), %llu left in the log\n",
+	    soak.kills, soak.freezes,
+	    (unsigned long long)atomic_load(&w->admin_rounds),
+	    (unsigned long long)atomic_load(&w->receipts),
+	    (unsigned long long)atomic_load(&w->delivered),
+	    (unsigned long long)atomic_load(&w->redelivered),
+	    (unsigned long long)atomic_load(&w->in_log));
+	return end_world(&s);
+}
+
 int
 main(void)
 {
-	struct storm s = {.out = -1, .calm = after};
 	const char *seconds = getenv("LEAT_SOAK"), *seed = getenv("LEAT_SEED");
 	unsigned violations;
 
@@ -388,36 +560,15 @@ main(void)
 	printf("seed %llu (repeat with LEAT_SEED), %llu s\n",
 	    (unsigned long long)soak.random, (unsigned long long)soak.seconds);
 	fflush(stdout);
-	s.w = world_create();
 	soak.probe = mmap(NULL, sizeof(*soak.probe), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (s.w == NULL || soak.probe == MAP_FAILED)
+	if (soak.probe == MAP_FAILED)
 		return 1;
-	s.w->seed = world_random(&soak.random);
-	s.w->rate = (unsigned)((WORLD_NUMBERS - 4096) / soak.seconds);
-	if (s.w->rate > RATE_MAX)
-		s.w->rate = RATE_MAX;
-	s.w->accepted = 1;
-	s.w->admin = s.w->churn = 1;
-	s.w->retain = RETAIN_MIB;
-	if (storm_prepare(&s) == 0)
-		run(&s);
-	storm_abandon(&s);
-	violations = atomic_load(&s.w->violations);
-	printf("%u kills, %u stops, %llu rounds of administration; %llu "
-	       "receipts, %llu delivered (%llu again), %llu left in the log\n",
-	    soak.kills, soak.freezes,
-	    (unsigned long long)atomic_load(&s.w->admin_rounds),
-	    (unsigned long long)atomic_load(&s.w->receipts),
-	    (unsigned long long)atomic_load(&s.w->delivered),
-	    (unsigned long long)atomic_load(&s.w->redelivered),
-	    (unsigned long long)atomic_load(&s.w->in_log));
-	for (unsigned i = 0; i < violations && i < WORLD_TEXTS; i++)
-		printf("     %s\n", s.w->text[i]);
+	violations = find_maximum();
+	if (violations == 0)
+		violations = soak_world();
 	printf("%s soak of %llu s: %u violations\n",
 	    violations == 0 ? "ok  " : "FAIL", (unsigned long long)soak.seconds,
 	    violations);
-	if (violations == 0 || getenv("LEAT_KEEP") == NULL)
-		storm_remove(&s);
 	return violations == 0 ? 0 : 1;
 }

@@ -77,6 +77,40 @@ world_random(uint64_t *state)
 	return x * 0x2545f4914f6cdd1dull;
 }
 
+struct world_mark *
+world_mark(struct world *w, uint32_t producer, uint64_t number)
+{
+	struct world_mark *mark = &w->marks[producer][number % WORLD_NUMBERS];
+
+	return atomic_load(&mark->number) == number ? mark : NULL;
+}
+
+uint64_t
+world_oldest(struct world *w, uint32_t producer)
+{
+	uint64_t last = atomic_load(&w->submitted[producer]);
+
+	return last > WORLD_NUMBERS ? last - WORLD_NUMBERS + 1 : 1;
+}
+
+int
+world_holder_died(struct world *w, struct world_mark *mark)
+{
+	uint32_t holder = atomic_load(&mark->holder);
+	uint32_t slot = holder >> 24;
+
+	return slot < WORLD_MEMBERS &&
+	       (holder & 0xffffff) <= atomic_load(&w->dead_life[slot]);
+}
+
+uint64_t
+world_place(const struct leat_delivery *d, const struct world_body *b)
+{
+	uint64_t lap = (uint64_t)d->queue_offset / WORLD_OFFSETS;
+
+	return (lap + 1) << 44 | (uint64_t)b->producer << 40 | b->number;
+}
+
 static uint64_t
 body_seed(const struct world_body *h)
 {
@@ -120,9 +154,8 @@ world_body_check(struct world *w, const char *who,
 	memcpy(out, in, sizeof(*out));
 	seed = body_seed(out);
 	if (out->magic != WORLD_MAGIC || out->producer >= WORLD_PRODUCERS ||
-	    out->number == 0 || out->number >= WORLD_NUMBERS ||
-	    out->queue != d->queue || out->bytes != d->body_bytes ||
-	    out->mix != (uint32_t)(seed >> 32))
+	    out->number == 0 || out->queue != d->queue ||
+	    out->bytes != d->body_bytes || out->mix != (uint32_t)(seed >> 32))
 		goto foreign;
 	while (at < out->bytes) {
 		uint64_t word = world_random(&seed);

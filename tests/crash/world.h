@@ -19,8 +19,9 @@
 #define WORLD_PRODUCERS 4u
 #define WORLD_MEMBERS 2u
 #define WORLD_READERS 2u
-#define WORLD_NUMBERS (1u << 19) /* of one producer */
-#define WORLD_OFFSETS (1u << 20) /* of one queue */
+#define WORLD_NUMBERS (1u << 20) /* noted at a time, of one producer */
+#define WORLD_OFFSETS (1u << 20) /* noted at a time, of one queue */
+#define WORLD_AHEAD 4096u /* of the group, with no rate */
 #define WORLD_TEXTS 12u
 #define WORLD_PATIENCE_MS 30000 /* any wait longer than this is a violation */
 
@@ -31,8 +32,13 @@ enum world_hold {
 	HOLD_GIVEN_BACK
 };
 
-/* What is known of one message. */
+/*
+ * What is known of one message. After WORLD_NUMBERS of them a producer begins
+ * again: it takes a mark only when its message is acknowledged (load.c), and
+ * what comes again after that is a violation.
+ */
 struct world_mark {
+	_Atomic uint64_t number; /* producer: of this message; 0: none yet */
 	_Atomic uint32_t asked; /* producer: level asked for; 0: not sent */
 	_Atomic uint32_t receipt; /* producer: level of its receipt; 0: none */
 	_Atomic uint32_t life; /* producer: which of its lives sent it */
@@ -49,7 +55,9 @@ struct world {
 	uint64_t seed;
 	char dir[80];
 	char socket[108];
-	unsigned rate; /* messages per second and producer */
+	/* Messages per second; 0: as many as the group can follow. */
+	unsigned rate[WORLD_PRODUCERS];
+	unsigned naps; /* one poll of a member in so many is slow */
 	int accepted; /* producer 3 runs, at level accepted */
 	int retain; /* MiB kept by retention: the log's begin moves; 0: all */
 	int admin; /* the administrator runs */
@@ -83,7 +91,7 @@ struct world {
 
 	struct world_mark marks[WORLD_PRODUCERS][WORLD_NUMBERS];
 	_Atomic uint8_t acked[WORLD_QUEUES][WORLD_OFFSETS];
-	/* (producer << 32 | number) + 1 that the reader saw there. */
+	/* world_place of the last message that the reader saw there. */
 	_Atomic uint64_t reader_at[WORLD_QUEUES][WORLD_OFFSETS];
 };
 
@@ -109,6 +117,16 @@ void world_pause_ms(unsigned ms);
 void world_pause_us(unsigned us);
 /* xorshift64*; *state must not be 0. */
 uint64_t world_random(uint64_t *state);
+
+/* What is known of a message; NULL: never sent, or forgotten. */
+struct world_mark *world_mark(
+    struct world *w, uint32_t producer, uint64_t number);
+/* The oldest of a producer's messages which is not forgotten. */
+uint64_t world_oldest(struct world *w, uint32_t producer);
+/* Who held it last was killed. */
+int world_holder_died(struct world *w, struct world_mark *mark);
+/* One word, never 0: which message, and in which lap of the offsets. */
+uint64_t world_place(const struct leat_delivery *d, const struct world_body *b);
 
 /* Fill buf (at least bytes) with the body of a message. */
 void world_body_make(void *buf, uint32_t bytes, uint32_t producer,
