@@ -240,7 +240,7 @@ flush_done(struct lt_manager *m, uint64_t number, void *user, int status,
 /* Send the batch; the answer goes to done. */
 static void
 batch_send(struct lt_manager *m, struct lt_state_batch *batch,
-    lt_storelink_done *done, unsigned *calls)
+    enum leat_level level, lt_storelink_done *done, unsigned *calls)
 {
 	size_t bytes;
 	struct lt_wire_append *msg;
@@ -249,6 +249,8 @@ batch_send(struct lt_manager *m, struct lt_state_batch *batch,
 		return;
 	msg = make_append(PROGRESS_ID, "progress", NULL, 0, batch->body,
 	    batch->bytes, &bytes);
+	if (msg != NULL)
+		msg->level = (uint32_t)level;
 	++*calls;
 	m->progress_records++;
 	lt_stat_add(queue_progress_records, 1);
@@ -259,18 +261,22 @@ batch_send(struct lt_manager *m, struct lt_state_batch *batch,
 /* Add a progress, sending the batch first if it is full. */
 static void
 batch_put(struct lt_manager *m, struct lt_state_batch *batch,
-    const struct lt_progress *p, int64_t offset, lt_storelink_done *done,
-    unsigned *calls)
+    const struct lt_progress *p, int64_t offset, enum leat_level level,
+    lt_storelink_done *done, unsigned *calls)
 {
 	for (int tries = 0; tries < 2; tries++) {
 		if (lt_state_batch_add(batch, p->group->name, p->topic_name,
 			p->member, p->mode, p->queue, offset,
 			(int)p->deleted) == LEAT_OK)
 			return;
-		batch_send(m, batch, done, calls);
+		batch_send(m, batch, level, done, calls);
 	}
 }
 
+/*
+ * Nobody was promised this progress, so no client waits for the disk on its
+ * account: the store syncs it within its half second.
+ */
 void
 lt_state_flush(struct lt_manager *m)
 {
@@ -294,9 +300,10 @@ lt_state_flush(struct lt_manager *m)
 		p->in_flight = 1;
 		p->sent = p->offset;
 		(void)lt_failpoint(LT_FP_QUEUE_HARVEST);
-		batch_put(m, batch, p, p->offset, flush_done, &m->flush_calls);
+		batch_put(m, batch, p, p->offset, LEAT_LOGGED, flush_done,
+		    &m->flush_calls);
 	}
-	batch_send(m, batch, flush_done, &m->flush_calls);
+	batch_send(m, batch, LEAT_LOGGED, flush_done, &m->flush_calls);
 	lt_mem_free(batch);
 	if (m->progress_records > LT_STATE_RECORDS)
 		lt_state_rewrite(m);
@@ -366,10 +373,10 @@ rewrite_progress(struct lt_manager *m)
 		struct lt_progress *p = m->progress[i];
 
 		if (p != NULL && !p->deleted && p->offset >= 0)
-			batch_put(m, batch, p, p->offset, rewrite_done,
-			    &m->rewrite_calls);
+			batch_put(m, batch, p, p->offset, LEAT_SYNCED,
+			    rewrite_done, &m->rewrite_calls);
 	}
-	batch_send(m, batch, rewrite_done, &m->rewrite_calls);
+	batch_send(m, batch, LEAT_SYNCED, rewrite_done, &m->rewrite_calls);
 	mark(m, PROGRESS_ID, "end");
 	lt_mem_free(batch);
 }
