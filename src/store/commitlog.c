@@ -39,7 +39,8 @@ struct lt_commitlog {
 	int store_dir;
 	int dir;
 	int fresh; /* commitlog/ itself may be new */
-	int dir_dirty; /* a segment's name may not be durable */
+	uint64_t names; /* times that a segment's name was made */
+	uint64_t names_synced; /* of these, durable */
 	int failed;
 	struct lt_segments files;
 	struct lt_extent *cur; /* NULL until the end is known */
@@ -89,7 +90,8 @@ lt_commitlog_open(
 		rc = lt_filler_create(&config, &log->filler);
 	if (rc == LEAT_OK && log->files.count == 0) {
 		rc = lt_filler_next(log->filler, 0, &log->cur);
-		log->fresh = log->dir_dirty = 1;
+		log->fresh = 1;
+		log->names++;
 		if (rc == LEAT_OK)
 			rc = lt_segments_add(&log->files, 0);
 		if (rc == LEAT_OK)
@@ -165,9 +167,9 @@ sync_names(struct lt_commitlog *log)
 	if (log->fresh && lt_sys.fsync(log->store_dir) != 0)
 		return fail(log, "fsync");
 	log->fresh = 0;
-	if (log->dir_dirty && lt_sys.fsync(log->dir) != 0)
+	if (log->names_synced != log->names && lt_sys.fsync(log->dir) != 0)
 		return fail(log, "fsync");
-	log->dir_dirty = 0;
+	log->names_synced = log->names;
 	return LEAT_OK;
 }
 
@@ -213,7 +215,13 @@ lt_commitlog_sync_begin(struct lt_commitlog *log, struct lt_commitlog_sync *out)
 	LT_ASSERT(log->cur != NULL);
 	if (lt_commitlog_failed(log))
 		return LEAT_E_IO;
-	int rc = sync_names(log);
+	out->dir = -1;
+	out->names = log->names;
+	/* A descriptor of its own: a failure is told once to each. */
+	if (!log->fresh && log->names_synced != log->names)
+		out->dir = lt_sys.openat(
+		    log->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int rc = out->dir < 0 ? sync_names(log) : LEAT_OK;
 	if (rc != LEAT_OK)
 		return rc;
 	out->end = log->end;
@@ -231,12 +239,12 @@ lt_commitlog_sync_begin(struct lt_commitlog *log, struct lt_commitlog_sync *out)
 int
 lt_commitlog_sync_run(struct lt_commitlog_sync *sync)
 {
-	for (size_t i = 0; i < sync->count; i++)
-		if (lt_extent_back_sync(sync->extents[i]) != LEAT_OK) {
-			sync->err = errno;
-			return LEAT_E_IO;
-		}
-	return LEAT_OK;
+	int failed = sync->dir >= 0 && lt_sys.fsync(sync->dir) != 0;
+
+	for (size_t i = 0; !failed && i < sync->count; i++)
+		failed = lt_extent_back_sync(sync->extents[i]) != LEAT_OK;
+	sync->err = failed ? errno : 0;
+	return failed ? LEAT_E_IO : LEAT_OK;
 }
 
 int
@@ -256,9 +264,14 @@ lt_commitlog_sync_end(
 		lt_extent_unref(sync->extents[i]);
 	}
 	sync->count = 0;
+	if (sync->dir >= 0)
+		lt_sys.close(sync->dir);
+	sync->dir = -1;
 	errno = sync->err;
 	if (status != LEAT_OK)
 		return fail(log, "fdatasync");
+	if (sync->names > log->names_synced)
+		log->names_synced = sync->names;
 	if (sync->end > log->synced)
 		log->synced = sync->end;
 	return LEAT_OK;
@@ -348,7 +361,7 @@ lt_commitlog_set_end(struct lt_commitlog *log, uint64_t end)
 		return rc;
 	log->end = log->synced = end;
 	log->secured = 0;
-	log->dir_dirty = 0;
+	log->names_synced = log->names;
 	lt_filler_use(log->filler, log->cur, end - log->cur->base);
 	return LEAT_OK;
 }
@@ -535,7 +548,7 @@ lt_commitlog_roll(struct lt_commitlog *log)
 	rc = lt_segments_add(&log->files, base);
 	LT_ASSERT(rc == LEAT_OK); /* prepared */
 	log->end = base;
-	log->dir_dirty = 1;
+	log->names++;
 	lt_filler_use(log->filler, log->cur, 0);
 	return LEAT_OK;
 }

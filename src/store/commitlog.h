@@ -62,6 +62,8 @@ int lt_commitlog_sync(struct lt_commitlog *log) LT_MUST_CHECK;
 struct lt_extent;
 struct lt_commitlog_sync {
 	uint64_t end;
+	int dir; /* its own descriptor of commitlog/; -1: no new names */
+	uint64_t names;
 	int err; /* errno of what failed */
 	size_t count;
 	struct lt_extent *extents[LT_COMMITLOG_UNSYNCED + 1];

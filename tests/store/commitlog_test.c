@@ -489,6 +489,48 @@ sync_of_failed_disk(int fd)
 	return -1;
 }
 
+static int dir_syncs;
+
+static int
+count_fsync(int fd)
+{
+	dir_syncs++;
+	return fsync(fd);
+}
+
+/* The name of a new segment: the writer waits for it only if a sync of its own
+ * comes before the one in the background is done. */
+static void
+test_names_are_synced_in_the_background(void **state)
+{
+	struct lt_commitlog *log = open_log(0);
+	struct lt_sys kernel = lt_sys;
+	struct lt_commitlog_sync sync;
+
+	assert_int_equal(append(log, 1000), LEAT_OK);
+	assert_int_equal(lt_commitlog_sync(log), LEAT_OK);
+	lt_sys.fsync = count_fsync;
+	for (int own = 0; own < 2; own++) {
+		assert_int_equal(lt_commitlog_roll(log), LEAT_OK);
+		dir_syncs = 0;
+		assert_int_equal(append(log, 1000), LEAT_OK);
+		assert_int_equal(lt_commitlog_sync_begin(log, &sync), LEAT_OK);
+		assert_int_equal(dir_syncs, 0);
+		if (own)
+			assert_int_equal(lt_commitlog_sync(log), LEAT_OK);
+		assert_int_equal(dir_syncs, own);
+		assert_int_equal(lt_commitlog_sync_run(&sync), LEAT_OK);
+		assert_int_equal(dir_syncs, own + 1);
+		assert_int_equal(
+		    lt_commitlog_sync_end(log, &sync, LEAT_OK), LEAT_OK);
+		assert_int_equal(append(log, 1000), LEAT_OK);
+		assert_int_equal(lt_commitlog_sync(log), LEAT_OK);
+		assert_int_equal(dir_syncs, own + 1);
+	}
+	lt_sys = kernel;
+	lt_commitlog_close(log);
+}
+
 /* Filler, background sync and writer: whoever asks first, all are told. */
 static void
 test_failed_sync_is_told_to_each(void **state)
@@ -897,6 +939,7 @@ main(void)
 	    T(test_no_space_changes_nothing),
 	    T(test_refused_bytes_do_not_stay),
 	    T(test_failed_sync_is_final),
+	    T(test_names_are_synced_in_the_background),
 	    T(test_failed_sync_is_told_to_each),
 	    T(test_every_call_fails),
 	    T(test_half_written_batch_is_refused_whole),
