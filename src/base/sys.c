@@ -38,6 +38,7 @@ struct lt_sys lt_sys = {
     .unlinkat = unlinkat,
     .mkdirat = mkdirat,
     .fstat = fstat,
+    .fstatat = fstatat,
     .fstatvfs = fstatvfs,
     .mmap = mmap,
     .memfd_create = memfd_create,

@@ -38,6 +38,7 @@ struct lt_sys {
 	int (*unlinkat)(int dir, const char *path, int flags);
 	int (*mkdirat)(int dir, const char *path, mode_t mode);
 	int (*fstat)(int fd, struct stat *st);
+	int (*fstatat)(int dir, const char *path, struct stat *st, int flags);
 	int (*fstatvfs)(int fd, struct statvfs *st);
 	void *(*mmap)(
 	    void *at, size_t bytes, int prot, int flags, int fd, off_t off);

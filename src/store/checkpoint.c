@@ -25,8 +25,6 @@
 #include "leat/status.h"
 #include "shm/counter.h"
 
-#define FLUSH_QUEUES 16 /* each turn at most, ... */
-#define FLUSH_NS 50000 /* ... and after so long no more */
 #define QUEUE_WORTH (96u << 10) /* log bytes that are worth a file's write */
 #define LOG_TIMES 4
 #define DUE_SOON_MS 100
@@ -165,9 +163,10 @@ flush_turn(struct lt_duty *d)
 	uint64_t start = lt_clock_mono_ns();
 	int status = LEAT_E_AGAIN;
 
-	for (int i = 0; status == LEAT_E_AGAIN && i < FLUSH_QUEUES; i++) {
+	for (int i = 0; status == LEAT_E_AGAIN && i < LT_DUTY_TURN_QUEUES;
+	     i++) {
 		status = lt_cq_flush_some(d->queues, 1);
-		if (lt_clock_mono_ns() - start >= FLUSH_NS)
+		if (lt_clock_mono_ns() - start >= LT_DUTY_TURN_NS)
 			break;
 	}
 	return status;

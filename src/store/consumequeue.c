@@ -89,8 +89,8 @@ close_slot(struct lt_cqset_slot *s)
 	s->cq = NULL;
 }
 
-static void
-free_topic(struct lt_cq_topic *t)
+void
+lt_cqset_free_topic(struct lt_cq_topic *t)
 {
 	for (uint32_t i = 0; i < t->capacity; i++) {
 		if (t->queues[i] == NULL)
@@ -113,8 +113,13 @@ lt_cq_set_close(struct lt_cq_set *set)
 		while (set->buckets[i] != NULL) {
 			struct lt_cq_topic *t = set->buckets[i];
 			set->buckets[i] = t->chain;
-			free_topic(t);
+			lt_cqset_free_topic(t);
 		}
+	while (set->dropped != NULL) {
+		struct lt_cq_topic *t = set->dropped;
+		set->dropped = t->chain;
+		lt_cqset_free_topic(t);
+	}
 	if (set->dir >= 0)
 		lt_sys.close(set->dir);
 	lt_mem_free(set->buckets);
@@ -195,6 +200,7 @@ make_queue(struct lt_cq_set *set, struct lt_cq_topic *t, uint32_t queue,
 	cq->queue = queue;
 	cq->topic = t;
 	t->queues[queue] = cq;
+	t->count++;
 	set->queue_count++;
 	*out = cq;
 	return LEAT_OK;
@@ -237,6 +243,15 @@ lt_cq_find(struct lt_cq_set *set, const char *topic, size_t topic_bytes,
 	struct lt_cq_topic *t = find_topic(set, topic, topic_bytes, hash);
 
 	return t == NULL || queue >= t->capacity ? NULL : t->queues[queue];
+}
+
+int
+lt_cq_has_topic(const struct lt_cq_set *set, const char *topic)
+{
+	size_t bytes = strlen(topic);
+
+	return find_topic(set, topic, bytes,
+		   (uint32_t)lt_hash_bytes(topic, bytes)) != NULL;
 }
 
 const char *
@@ -562,6 +577,14 @@ lt_cq_flush_begin(struct lt_cq_set *set)
 	set->dirty = NULL;
 }
 
+void
+lt_cqset_let_go(struct lt_cq_set *set, struct lt_cq *cq)
+{
+	free_buffer(set, cq);
+	cq->is_dirty = 0;
+	cq->dirty_next = NULL;
+}
+
 /* A queue as busy as its buffer is large keeps it, and stays dirty. */
 static void
 rest(struct lt_cq_set *set, struct lt_cq *cq, size_t count)
@@ -572,9 +595,7 @@ rest(struct lt_cq_set *set, struct lt_cq *cq, size_t count)
 		set->dirty = cq;
 		return;
 	}
-	free_buffer(set, cq);
-	cq->is_dirty = 0;
-	cq->dirty_next = NULL;
+	lt_cqset_let_go(set, cq);
 }
 
 int
@@ -583,6 +604,11 @@ lt_cq_flush_some(struct lt_cq_set *set, size_t max)
 	struct lt_cq *cq;
 
 	for (; (cq = set->flushing) != NULL && max > 0; max--) {
+		if (LT_UNLIKELY(cq->topic->is_dropped)) {
+			set->flushing = cq->dirty_next;
+			lt_cqset_let_go(set, cq);
+			continue;
+		}
 		size_t count = buffered(cq);
 		int rc = flush(set, cq);
 		if (rc != LEAT_OK)
@@ -631,30 +657,20 @@ lt_cq_flush_all(struct lt_cq_set *set)
 	return lt_cq_flush_some(set, SIZE_MAX);
 }
 
-/* --- for cqtrim.c ------------------------------------------------------ */
+/* --- for cqtrim.c and cqdrop.c
+ * ------------------------------------------------------ */
 
 void
 lt_cqset_close_file(
     struct lt_cq_set *set, const struct lt_cq *cq, uint64_t file)
 {
 	for (size_t i = 0; i < LT_CQSET_SLOTS; i++)
-		if (set->slots[i].cq == cq &&
-		    (file == UINT64_MAX || set->slots[i].file == file))
+		if (set->slots[i].cq == cq && set->slots[i].file == file)
 			close_slot(&set->slots[i]);
 }
 
-static void
-leave_list(struct lt_cq **link, const struct lt_cq_topic *t)
-{
-	while (*link != NULL)
-		if ((*link)->topic == t)
-			*link = (*link)->dirty_next;
-		else
-			link = &(*link)->dirty_next;
-}
-
 void
-lt_cqset_forget(struct lt_cq_set *set, const char *topic)
+lt_cqset_drop(struct lt_cq_set *set, const char *topic)
 {
 	size_t bytes = strlen(topic);
 	uint32_t hash = (uint32_t)lt_hash_bytes(topic, bytes);
@@ -662,20 +678,16 @@ lt_cqset_forget(struct lt_cq_set *set, const char *topic)
 
 	if (t == NULL)
 		return;
-	leave_list(&set->dirty, t);
-	leave_list(&set->flushing, t);
-	for (uint32_t i = 0; i < t->capacity; i++) {
-		if (t->queues[i] == NULL)
-			continue;
-		LT_ASSERT(t->queues[i]->user == NULL);
-		lt_cqset_close_file(set, t->queues[i], UINT64_MAX);
-		free_buffer(set, t->queues[i]);
-		set->queue_count--;
-	}
+	for (size_t i = 0; i < LT_CQSET_SLOTS; i++)
+		if (set->slots[i].cq != NULL && set->slots[i].cq->topic == t)
+			close_slot(&set->slots[i]);
 	struct lt_cq_topic **at = &set->buckets[hash & (set->bucket_count - 1)];
 	while (*at != t)
 		at = &(*at)->chain;
 	*at = t->chain;
 	set->topic_count--;
-	free_topic(t);
+	set->queue_count -= t->count;
+	t->is_dropped = 1;
+	t->chain = set->dropped;
+	set->dropped = t;
 }

@@ -52,7 +52,7 @@ void lt_cq_set_close(struct lt_cq_set *set);
 /* 1: a queue of that topic can have files. A name is a directory, and the log
  * may be a stranger's. */
 int lt_cq_is_name(const char *topic, size_t topic_bytes);
-/* Find or make; *out belongs to the set and stays until lt_cq_drop_topic. */
+/* Find or make; *out belongs to the set and stays until lt_cq_free. */
 int lt_cq_get(struct lt_cq_set *set, const char *topic, size_t topic_bytes,
     uint32_t queue, struct lt_cq **out) LT_MUST_CHECK;
 struct lt_cq *lt_cq_find(struct lt_cq_set *set, const char *topic,
@@ -106,8 +106,31 @@ int lt_cq_each(struct lt_cq_set *set, int (*each)(struct lt_cq *cq, void *user),
 size_t lt_cq_count(const struct lt_cq_set *set);
 /* Files whose last entry points below log_min go; the last file stays. */
 int lt_cq_trim(struct lt_cq_set *set, uint64_t log_min) LT_MUST_CHECK;
-/* Remove a topic's queues and files. */
+
+/* A topic's queues go: its name is free at once, in memory and on disk. What
+ * they have is given back later, in pieces (cqdrop.c). */
 int lt_cq_drop_topic(struct lt_cq_set *set, const char *topic) LT_MUST_CHECK;
+int lt_cq_has_topic(const struct lt_cq_set *set, const char *topic);
+/* Memory: the next dropped queue to free, `user` first; NULL: none, or the next
+ * one had entries to write and goes when a flush comes to it. */
+struct lt_cq *lt_cq_dropped(struct lt_cq_set *set);
+void lt_cq_free(struct lt_cq_set *set, struct lt_cq *cq);
+/* All of them, if none has a `user`. */
+void lt_cq_free_dropped(struct lt_cq_set *set);
+/* Files, those that a crash left too; any one thread. begin, then some, which
+ * removes up to max queues and is LEAT_E_AGAIN while there are more, then end.
+ * What cannot be removed is said and stays. */
+struct lt_cq_removal {
+	void *names; /* DIR: of consumequeue/; NULL: not begun */
+	void *topic; /* DIR: of the directory being removed, or NULL */
+	char name[64];
+};
+int lt_cq_remove_begin(
+    struct lt_cq_removal *r, const struct lt_cq_set *set) LT_MUST_CHECK;
+int lt_cq_remove_some(struct lt_cq_removal *r, size_t max) LT_MUST_CHECK;
+void lt_cq_remove_end(struct lt_cq_removal *r);
+/* All of them, here and now. */
+int lt_cq_remove_dropped(const struct lt_cq_set *set) LT_MUST_CHECK;
 
 /* --- read-only view (leat-queue, gateway, offline tools) --- */
 struct lt_cq_view; /* one process's cache of open files */

@@ -1,6 +1,6 @@
 /*
- * cqtrim.c - deleting consume queue files: those whose entries all point to
- * log that is gone, and those of a topic that is deleted.
+ * cqtrim.c - deleting consume queue files whose entries all point to log that
+ * is gone.
  *
  * Nothing in memory says which files a queue has. Only a queue with more
  * entries than one file holds can have one to give, so only its directory is
@@ -154,44 +154,4 @@ lt_cq_trim(struct lt_cq_set *set, uint64_t log_min)
 	struct trim t = {.set = set, .log_min = log_min};
 
 	return lt_cq_each(set, trim_each, &t);
-}
-
-/* Remove a directory and what is in it, `depth` levels down. */
-static int
-remove_tree(int dir, const char *name, int depth)
-{
-	int rc = LEAT_OK;
-	int fd =
-	    lt_sys.openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return errno == ENOENT ? LEAT_OK : lt_sys_status(errno);
-	DIR *d = fdopendir(fd);
-	if (d == NULL) {
-		lt_sys.close(fd);
-		return LEAT_E_NOMEM;
-	}
-	for (struct dirent *e; rc == LEAT_OK && (e = readdir(d)) != NULL;) {
-		if (e->d_name[0] == '.')
-			continue;
-		if (depth > 0)
-			rc = remove_tree(fd, e->d_name, depth - 1);
-		else if (lt_sys.unlinkat(fd, e->d_name, 0) != 0 &&
-			 errno != ENOENT)
-			rc = lt_sys_status(errno);
-	}
-	closedir(d);
-	if (rc == LEAT_OK && lt_sys.unlinkat(dir, name, AT_REMOVEDIR) != 0 &&
-	    errno != ENOENT)
-		rc = lt_sys_status(errno);
-	return rc;
-}
-
-int
-lt_cq_drop_topic(struct lt_cq_set *set, const char *topic)
-{
-	if (topic[0] == 0 || topic[0] == '.' || strchr(topic, '/') != NULL)
-		return LEAT_E_NAME;
-	lt_cqset_forget(set, topic);
-	return remove_tree(set->dir, topic, 1);
 }

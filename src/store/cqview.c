@@ -42,6 +42,7 @@ struct slot {
 	uint64_t used;
 	uint32_t queue;
 	int fd;
+	ino_t ino; /* nothing else has this number while it is open */
 };
 
 /* Entries the store has no space to write: told, not in the files. */
@@ -175,13 +176,15 @@ open_path(struct lt_cq_view *view, const char *path, int flags, int *fd_out)
 	return *fd_out < 0 ? lt_sys_status(errno) : LEAT_OK;
 }
 
-/* 1 if the slot's file still has a name: queues are deleted and made again. */
+/* 1 if the slot's file still has this name: topics are deleted and made again,
+ * and a dropped one's files are only renamed at first. */
 static int
-is_alive(const struct slot *s)
+is_alive(const struct lt_cq_view *view, const struct slot *s, const char *path)
 {
 	struct stat st;
 
-	return lt_sys.fstat(s->fd, &st) == 0 && st.st_nlink > 0;
+	return lt_sys.fstatat(view->dir, path, &st, 0) == 0 &&
+	       st.st_ino == s->ino;
 }
 
 /* Descriptor of one file, lent until the next call. NOTFOUND: no such file. */
@@ -196,13 +199,15 @@ get_file(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	if (bytes == 0 || bytes >= LT_NAME_FIELD || strchr(topic, '/') != NULL)
 		return LEAT_E_NAME;
 	uint64_t hash = lt_hash_bytes(topic, bytes) + queue * 31 + file;
+	snprintf(path, sizeof path, "%s/%u/%020" PRIu64, topic, queue,
+	    file * FILE_BYTES);
 	for (size_t i = 0; i < SLOTS; i++) {
 		struct slot *s = &view->slots[i];
 		if (s->topic != NULL && s->hash == hash && s->file == file &&
 		    s->queue == queue && strcmp(s->topic, topic) == 0) {
 			s->used = ++view->clock;
 			*fd_out = s->fd;
-			if (is_alive(s))
+			if (is_alive(view, s, path))
 				return LEAT_OK;
 			close_slot(s);
 		}
@@ -210,15 +215,15 @@ get_file(struct lt_cq_view *view, const char *topic, uint32_t queue,
 		    (s->topic == NULL || s->used < victim->used))
 			victim = s;
 	}
-	snprintf(path, sizeof path, "%s/%u/%020" PRIu64, topic, queue,
-	    file * FILE_BYTES);
 	int rc = open_path(view, path, 0, fd_out);
 	if (rc != LEAT_OK)
 		return rc;
-	char *copy = lt_mem_strdup(topic);
+	struct stat st;
+	rc = lt_sys.fstat(*fd_out, &st) == 0 ? LEAT_OK : lt_sys_status(errno);
+	char *copy = rc == LEAT_OK ? lt_mem_strdup(topic) : NULL;
 	if (copy == NULL) {
 		lt_sys.close(*fd_out);
-		return LEAT_E_NOMEM;
+		return rc == LEAT_OK ? LEAT_E_NOMEM : rc;
 	}
 	close_slot(victim);
 	*victim = (struct slot){.topic = copy,
@@ -226,7 +231,8 @@ get_file(struct lt_cq_view *view, const char *topic, uint32_t queue,
 	    .file = file,
 	    .used = ++view->clock,
 	    .queue = queue,
-	    .fd = *fd_out};
+	    .fd = *fd_out,
+	    .ino = st.st_ino};
 	return LEAT_OK;
 }
 

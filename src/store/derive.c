@@ -268,6 +268,9 @@ sweep_queue(const char *topic, uint32_t queue, void *user)
 	char path[PATH_BYTES];
 	int n, fd;
 
+	if (end == 0 && lt_cq_is_name(topic, strlen(topic)) &&
+	    !lt_cq_has_topic(p->queues, topic))
+		return lt_cq_drop_topic(p->queues, topic);
 	if (end == 0)
 		return remove_queue(p->dir, topic, queue);
 	n = snprintf(path, sizeof(path), "%s/%u/", topic, queue);

@@ -37,6 +37,9 @@
 #define LT_DUTY_EXIT_IO 3 /* the log failed: recovery decides */
 #define LT_DUTY_EXIT_PROTOCOL 4 /* a sibling speaks another version */
 #define LT_DUTY_SYNC_MS 500 /* the log is synced at least this often */
+/* What a turn does of work on all queues: so many at most, ... */
+#define LT_DUTY_TURN_QUEUES 16
+#define LT_DUTY_TURN_NS 50000 /* ... and after so long no more */
 
 struct lt_duty;
 
@@ -282,8 +285,12 @@ lt_topicmap_get(const struct lt_duty *d, uint32_t id)
 /* Queue of a topic, made if it must be. queue < LT_QUEUES_MAX. */
 int lt_topicmap_queue(struct lt_duty *d, struct lt_topic *t, uint32_t queue,
     struct lt_cq **out) LT_MUST_CHECK;
-/* Between batches: remove the queues of deleted topics. */
+/* Between batches: the queues of deleted topics go. */
 void lt_topicmap_sweep(struct lt_duty *d);
+/* Between batches: give back a part of the memory they had. */
+void lt_topicmap_give_back(struct lt_duty *d);
+/* Their files are removed in the background (no thread: here and now). */
+void lt_topicmap_remove(struct lt_duty *d);
 void lt_topicmap_fini(struct lt_duty *d);
 
 /* --- feed.c --- */

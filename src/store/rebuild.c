@@ -82,6 +82,8 @@ remove_derived(int store_dir)
 		rc = lt_cq_set_open(store_dir, &none);
 	if (rc == LEAT_OK) {
 		rc = lt_derive_sweep(store_dir, none);
+		if (rc == LEAT_OK)
+			rc = lt_cq_remove_dropped(none);
 		lt_cq_set_close(none);
 	}
 	return rc;
@@ -130,6 +132,8 @@ rebuild(int store_dir, struct lt_reader *r, struct lt_cq_set *queues,
 		rc = lt_snapshot_write(store_dir, queues, found.log_end,
 		    found.marks, found.mark_count);
 	}
+	if (rc == LEAT_OK)
+		rc = lt_cq_remove_dropped(queues);
 	out->records = found.records;
 	out->bytes = found.scanned_bytes;
 	out->entries = found.entries;

@@ -282,6 +282,7 @@ configure(struct scan *s, const struct lt_record_view *v)
 		return rc;
 	memset(s->cache, 0, sizeof(s->cache));
 	rc = lt_cq_drop_topic(s->c->queues, topic);
+	lt_cq_free_dropped(s->c->queues);
 	return rc == LEAT_E_NAME ? LEAT_OK : rc; /* never had a queue */
 }
 

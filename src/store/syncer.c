@@ -1,10 +1,12 @@
 /*
  * syncer.c - the thread behind syncer.h. It sleeps until a job is there, does
- * it, says so and rings the writer's eventfd.
+ * it, says so and rings the writer's eventfd. While there is none it removes
+ * what was dropped, in pieces so small that no job waits long.
  *
  * And if the process dies in a job? Then the log's bytes are as durable as the
  * disk made them, nobody was told, and the snapshot is the old one or the new
- * one, which relies only on what was made durable before it.
+ * one, which relies only on what was made durable before it. What is not yet
+ * removed has a hidden name, by which a successor finds it.
  */
 #include "config.h"
 #include "store/syncer.h"
@@ -19,12 +21,16 @@
 #include "leat/status.h"
 #include "shm/doorbell.h"
 
+#define PIECE 16 /* queues whose files are removed at once */
+
 struct lt_syncer {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	struct lt_syncer_job *job; /* lock: NULL when done */
 	int stop; /* lock */
+	const struct lt_cq_set *litter; /* lock: look for it; NULL: none */
+	struct lt_cq_removal removal; /* the thread's */
 	int event;
 	atomic_int done; /* no job is under way */
 };
@@ -50,6 +56,41 @@ lt_syncer_do(struct lt_syncer_job *job)
 	lt_mem_trim(); /* buffers of queues that are idle now */
 }
 
+/* Both: lock held, but not meanwhile. */
+static void
+do_job(struct lt_syncer *s)
+{
+	pthread_mutex_unlock(&s->lock);
+	lt_syncer_do(s->job);
+	pthread_mutex_lock(&s->lock);
+	s->job = NULL;
+	/* release: the writer sees what the job became */
+	atomic_store_explicit(&s->done, 1, memory_order_release);
+	pthread_cond_broadcast(&s->change);
+	lt_doorbell_event(s->event);
+}
+
+/* A pass over all there is; what comes meanwhile has another one. */
+static void
+remove_piece(struct lt_syncer *s)
+{
+	const struct lt_cq_set *set = NULL;
+	int status = LEAT_OK;
+
+	if (s->removal.names == NULL) {
+		set = s->litter;
+		s->litter = NULL;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (set != NULL)
+		status = lt_cq_remove_begin(&s->removal, set);
+	if (status == LEAT_OK)
+		status = lt_cq_remove_some(&s->removal, PIECE);
+	if (status != LEAT_E_AGAIN)
+		lt_cq_remove_end(&s->removal);
+	pthread_mutex_lock(&s->lock);
+}
+
 static void *
 run(void *arg)
 {
@@ -58,20 +99,15 @@ run(void *arg)
 	(void)pthread_setname_np(pthread_self(), "store-syncer");
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
-		if (s->job == NULL) {
+		if (s->job != NULL)
+			do_job(s);
+		else if (s->litter != NULL || s->removal.names != NULL)
+			remove_piece(s);
+		else
 			pthread_cond_wait(&s->change, &s->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&s->lock);
-		lt_syncer_do(s->job);
-		pthread_mutex_lock(&s->lock);
-		s->job = NULL;
-		/* release: the writer sees what the job became */
-		atomic_store_explicit(&s->done, 1, memory_order_release);
-		pthread_cond_broadcast(&s->change);
-		lt_doorbell_event(s->event);
 	}
 	pthread_mutex_unlock(&s->lock);
+	lt_cq_remove_end(&s->removal);
 	return NULL;
 }
 
@@ -138,5 +174,14 @@ lt_syncer_wait(struct lt_syncer *s)
 	pthread_mutex_lock(&s->lock);
 	while (s->job != NULL)
 		pthread_cond_wait(&s->change, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void
+lt_syncer_remove(struct lt_syncer *s, const struct lt_cq_set *set)
+{
+	pthread_mutex_lock(&s->lock);
+	s->litter = set;
+	pthread_cond_broadcast(&s->change);
 	pthread_mutex_unlock(&s->lock);
 }

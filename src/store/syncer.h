@@ -1,7 +1,8 @@
 /*
  * syncer.h - a thread that waits for the disk so that the writer need not:
  * makes the log durable up to a point, and with a checkpoint the queue files
- * and then the snapshot, in this order. One job at a time.
+ * and then the snapshot, in this order. One job at a time. Between jobs it
+ * removes the files of dropped topics, a few queues at a time.
  */
 #ifndef LT_STORE_SYNCER_H
 #define LT_STORE_SYNCER_H
@@ -35,5 +36,7 @@ void lt_syncer_submit(struct lt_syncer *s, struct lt_syncer_job *job);
 /* 1 if the job handed over is done. */
 int lt_syncer_is_done(const struct lt_syncer *s);
 void lt_syncer_wait(struct lt_syncer *s);
+/* There are files of dropped topics. The set stays open as long as s. */
+void lt_syncer_remove(struct lt_syncer *s, const struct lt_cq_set *set);
 
 #endif

@@ -4,13 +4,16 @@
  * everything again after it was restarted; here they are only looked up.
  *
  * A deleted topic's queues go between two batches, and a checkpoint follows at
- * once, so that recovery does not meet old records of a topic made again.
+ * once, so that recovery does not meet old records of a topic made again. What
+ * many queues had is given back a few at a time, and their files are the
+ * syncer's to remove: nobody's message waits for that.
  */
 #include "config.h"
 #include "store/duty.h"
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "leat/leat.h"
@@ -148,24 +151,54 @@ void
 lt_topicmap_sweep(struct lt_duty *d)
 {
 	struct lt_topic *t;
-	struct lt_cq *cq;
 	int status;
 
 	LT_ASSERT(d->batch.count == 0);
+	if (d->dropped == NULL)
+		return;
 	while ((t = d->dropped) != NULL) {
 		d->dropped = t->next_dropped;
-		for (uint32_t q = 0; q < t->cq_count; q++) {
-			cq = lt_cq_find(d->queues, t->name, t->name_bytes, q);
-			if (cq != NULL)
-				lt_feed_drop(d, cq);
-		}
 		status = lt_cq_drop_topic(d->queues, t->name);
-		if (status != LEAT_OK && status != LEAT_E_NOTFOUND)
+		if (status != LEAT_OK)
 			lt_log_warn("topic-files-left", "topic=%s status=%s",
 			    t->name, leat_status_name(status));
 		free_topic(t);
-		d->checkpoint_now = 1;
 	}
+	d->checkpoint_now = 1;
+	lt_topicmap_remove(d);
+}
+
+void
+lt_topicmap_give_back(struct lt_duty *d)
+{
+	struct lt_cq *cq = lt_cq_dropped(d->queues);
+	uint64_t start;
+
+	if (LT_LIKELY(cq == NULL))
+		return;
+	start = lt_clock_mono_ns();
+	for (int i = 0; cq != NULL && i < LT_DUTY_TURN_QUEUES; i++) {
+		lt_feed_drop(d, cq);
+		lt_cq_free(d->queues, cq);
+		if (lt_clock_mono_ns() - start >= LT_DUTY_TURN_NS)
+			break;
+		cq = lt_cq_dropped(d->queues);
+	}
+}
+
+void
+lt_topicmap_remove(struct lt_duty *d)
+{
+	int status;
+
+	if (d->syncer != NULL) {
+		lt_syncer_remove(d->syncer, d->queues);
+		return;
+	}
+	status = lt_cq_remove_dropped(d->queues);
+	if (status != LEAT_OK)
+		lt_log_warn("dropped-files-left", "status=%s",
+		    leat_status_name(status));
 }
 
 void

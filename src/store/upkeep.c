@@ -1,7 +1,7 @@
 /*
  * upkeep.c - what the store does now and then, between two batches: checkpoint,
- * retention, look for space on a full disk, let go of what a former queue
- * manager left behind.
+ * retention, look for space on a full disk, let go of what deleted topics had
+ * and of what a former queue manager left behind.
  */
 #include "config.h"
 #include "store/duty.h"
@@ -74,6 +74,7 @@ lt_upkeep_init(struct lt_duty *d)
 	d->retain_at_ms = d->now_ms + d->options.store_retain_check_ms;
 	d->traces_until_ms = d->now_ms + TRACES_KEEP_MS;
 	d->begin_tag = lt_name_tags_code("begin", 5);
+	lt_topicmap_remove(d); /* what a predecessor did not come to */
 	status = lt_cq_view_open(d->store_dir, &view);
 	if (status == LEAT_E_NOTFOUND)
 		return LEAT_OK;
@@ -216,6 +217,8 @@ lt_upkeep_run(struct lt_duty *d)
 		status = lt_upkeep_disk(d);
 	if (status != LEAT_OK || LT_UNLIKELY(lt_commitlog_failed(d->log)))
 		return LEAT_E_IO;
+	if (LT_LIKELY(d->batch.count == 0))
+		lt_topicmap_give_back(d);
 	if (LT_UNLIKELY(d->stale_at_ms != 0 && now >= d->stale_at_ms)) {
 		d->stale_at_ms = 0;
 		lt_feed_drop_stale(d);
@@ -242,6 +245,8 @@ lt_upkeep_wait_ms(const struct lt_duty *d)
 
 	if (d->batch.is_appended)
 		return STALL_RETRY_MS;
+	if (lt_cq_dropped(d->queues) != NULL)
+		return 0;
 	until(d, lt_checkpoint_due_ms(d), &wait_ms);
 	if (d->is_full)
 		until(d, d->full_at_ms + FULL_RETRY_MS, &wait_ms);

@@ -223,6 +223,8 @@ static const struct reach special[] = {
     {"store.checkpoint", 1, 0, 0, NULL},
     {"store.checkpoint.rename", 1, 0, 0, NULL},
     {"store.recover", 0, 0, 1, "leat-store"},
+    {"store.drop", 0, 0, 0, NULL},
+    {"store.drop.remove", 0, 0, 0, NULL},
     {"store.attach", 3, 0, 1, "leat-store"},
     {"store.retain", 0, 0, 0, NULL},
     {"queue.hello", 3, 0, 0, NULL},
@@ -284,6 +286,7 @@ failpoint_world(struct storm *s, const char *name)
 	} else
 		s->failpoint = spec;
 	s->may_die = strncmp(name, "supervisor.", 11) == 0;
+	s->w->churn = strncmp(name, "store.drop", 10) == 0;
 	if (s->may_die)
 		atomic_fetch_add(&s->w->epoch, 1);
 	/* Whoever dies in a client's failpoint may hold messages. */

@@ -418,7 +418,25 @@ admin_visit(struct world *w, struct leat *leat)
 	return status == LEAT_E_LEASE ? LEAT_OK : status;
 }
 
-/* Make a topic and delete it. */
+/* Publish something in it, and ask for it: then it has files. */
+static int
+admin_fill(struct leat *leat, const char *topic)
+{
+	struct leat_message m = LEAT_MESSAGE_INIT;
+	struct leat_queue_range r;
+	int status;
+
+	m.topic = topic;
+	m.body = "churn";
+	m.body_bytes = 5;
+	m.queue = 0;
+	status = leat_publish(leat, &m, WORLD_PATIENCE_MS, NULL);
+	if (status == LEAT_OK)
+		status = leat_queue_range(leat, topic, 0, &r);
+	return status;
+}
+
+/* Make a topic, use it and delete it. */
 static int
 admin_churn(struct world *w, struct leat *leat, uint64_t round)
 {
@@ -430,10 +448,13 @@ admin_churn(struct world *w, struct leat *leat, uint64_t round)
 	world_pause_ms(100);
 	status = leat_topic_create(leat, &t);
 	if (status == LEAT_OK || status == LEAT_E_EXISTS)
+		status = admin_fill(leat, t.name);
+	if (status == LEAT_OK)
 		status = leat_topic_delete(leat, t.name);
 	/* Asked again after a death, it may be done already. */
 	if (status != LEAT_OK && status != LEAT_E_NOTFOUND)
-		return admin_failed(w, leat, "make and delete a topic", status);
+		return admin_failed(
+		    w, leat, "make, use and delete a topic", status);
 	return 0;
 }
 

@@ -221,6 +221,8 @@ void
 depot_drop(struct depot *d, const char *topic)
 {
 	assert_int_equal(lt_cq_drop_topic(d->queues, topic), LEAT_OK);
+	lt_cq_free_dropped(d->queues);
+	assert_int_equal(lt_cq_remove_dropped(d->queues), LEAT_OK);
 	depot_forget_topic(d, topic);
 }
 

@@ -479,7 +479,7 @@ load(struct film *f, int dir, const char *path)
 	if (d == NULL)
 		abort();
 	for (struct dirent *e; (e = readdir(d)) != NULL;) {
-		if (e->d_name[0] == '.')
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
 		snprintf(
 		    below_path, sizeof below_path, "%s/%s", path, e->d_name);

@@ -412,6 +412,42 @@ m_fallocate(int fd, int mode, off_t at, off_t bytes)
 }
 
 static int
+is_below(const struct node *n, const struct node *dir)
+{
+	size_t bytes = strlen(dir->path);
+
+	if (n == dir || n->links == 0 || n->path[0] == 0)
+		return 0;
+	return bytes == 0 || (strncmp(n->path, dir->path, bytes) == 0 &&
+				 n->path[bytes] == '/');
+}
+
+static void
+set_path(struct node *n, const char *path)
+{
+	snprintf(n->path, PATH, "%s", path);
+	n->hash = lt_crc32(0, path, strlen(path));
+	changed(n);
+}
+
+/* What is in a directory, before it moves itself. */
+static void
+move_contents(const struct node *dir, const char *to)
+{
+	size_t bytes = strlen(dir->path);
+	char path[2 * PATH];
+
+	for (size_t i = 0; i < fs.count; i++) {
+		struct node *n = &fs.nodes[i];
+		if (!n->is_used || !is_below(n, dir))
+			continue;
+		snprintf(path, sizeof(path), "%s%s", to, n->path + bytes);
+		LT_ASSERT(strlen(path) < PATH);
+		set_path(n, path);
+	}
+}
+
+static int
 m_renameat(int dir, const char *from, int to_dir, const char *to)
 {
 	char path[PATH];
@@ -429,27 +465,20 @@ m_renameat(int dir, const char *from, int to_dir, const char *to)
 	errno = has_place(path);
 	if (errno != 0)
 		return -1;
-	LT_ASSERT(!n->is_dir);
 	old = lookup(path);
 	if (old == n)
 		return 0;
+	for (size_t i = 0; old != NULL && i < fs.count; i++)
+		if (is_below(&fs.nodes[i], old)) {
+			errno = ENOTEMPTY;
+			return -1;
+		}
 	if (old != NULL)
 		unname(old);
-	snprintf(n->path, PATH, "%s", path);
-	n->hash = lt_crc32(0, path, strlen(path));
-	changed(n);
+	if (n->is_dir)
+		move_contents(n, path);
+	set_path(n, path);
 	return 0;
-}
-
-static int
-is_below(const struct node *n, const struct node *dir)
-{
-	size_t bytes = strlen(dir->path);
-
-	if (n == dir || n->links == 0 || n->path[0] == 0)
-		return 0;
-	return bytes == 0 || (strncmp(n->path, dir->path, bytes) == 0 &&
-				 n->path[bytes] == '/');
 }
 
 static int
@@ -491,13 +520,9 @@ m_mkdirat(int dir, const char *name, mode_t mode)
 	return 0;
 }
 
-static int
-m_fstat(int fd, struct stat *st)
+static void
+describe(const struct node *n, struct stat *st)
 {
-	const struct node *n = node_of(fd);
-
-	if (n == NULL)
-		return fs.kernel.fstat(fd, st);
 	memset(st, 0, sizeof(*st));
 	st->st_dev = 1;
 	st->st_ino = n->ino;
@@ -508,6 +533,35 @@ m_fstat(int fd, struct stat *st)
 	for (size_t i = 0; i * 64 < n->top; i++)
 		st->st_blocks += __builtin_popcountll(n->marks[i]) *
 				 (blkcnt_t)(MEMFS_PAGE / 512);
+}
+
+static int
+m_fstat(int fd, struct stat *st)
+{
+	const struct node *n = node_of(fd);
+
+	if (n == NULL)
+		return fs.kernel.fstat(fd, st);
+	describe(n, st);
+	return 0;
+}
+
+static int
+m_fstatat(int dir, const char *name, struct stat *st, int flags)
+{
+	char path[PATH];
+	const struct node *n;
+
+	if (node_of(dir) == NULL)
+		return fs.kernel.fstatat(dir, name, st, flags);
+	if (path_of(dir, name, path) != 0)
+		return -1;
+	n = lookup(path);
+	if (n == NULL) {
+		errno = ENOENT;
+		return -1;
+	}
+	describe(n, st);
 	return 0;
 }
 
@@ -695,6 +749,7 @@ memfs_mount(void)
 	lt_sys.unlinkat = m_unlinkat;
 	lt_sys.mkdirat = m_mkdirat;
 	lt_sys.fstat = m_fstat;
+	lt_sys.fstatat = m_fstatat;
 	lt_sys.fstatvfs = m_fstatvfs;
 	lt_sys.mmap = m_mmap;
 	return open_node(make("", 1));

@@ -7,7 +7,7 @@
  * As the kernel has it: names, sizes, links, holes (a page that was never
  * written or allocated), inodes that are new for a new file, an open or mapped
  * file that outlives its name, a page behind a mapped file's end that kills who
- * reads it. Not there: modes, times, moving directories, several threads.
+ * reads it. Not there: modes, times, several threads.
  *
  * lseek, munmap and directory streams do not go through lt_sys: they are
  * replaced by name, for the descriptors and mappings made here alone.
