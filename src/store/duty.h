@@ -289,7 +289,8 @@ int lt_topicmap_queue(struct lt_duty *d, struct lt_topic *t, uint32_t queue,
 void lt_topicmap_sweep(struct lt_duty *d);
 /* Between batches: give back a part of the memory they had. */
 void lt_topicmap_give_back(struct lt_duty *d);
-/* Their files are removed in the background (no thread: here and now). */
+/* Their files are removed in the background; no thread: here and now, or by the
+ * next start. */
 void lt_topicmap_remove(struct lt_duty *d);
 void lt_topicmap_fini(struct lt_duty *d);
 

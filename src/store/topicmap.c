@@ -195,6 +195,8 @@ lt_topicmap_remove(struct lt_duty *d)
 		lt_syncer_remove(d->syncer, d->queues);
 		return;
 	}
+	if (d->is_stopping) /* the next start does it */
+		return;
 	status = lt_cq_remove_dropped(d->queues);
 	if (status != LEAT_OK)
 		lt_log_warn("dropped-files-left", "status=%s",
