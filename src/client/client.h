@@ -132,6 +132,7 @@ struct lt_inlet { /* one queue of one subscription */
 	int limited; /* window was full at the last look */
 	/* fetch buffer, while fetch_turn is the session's */
 	int must_fetch; /* the ring has it only by name */
+	int fetch_is_again; /* for claims that came back, not for next */
 	uint64_t fetch_turn;
 	uint64_t fetch_at;
 	uint64_t fetch_bytes;

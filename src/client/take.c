@@ -26,6 +26,7 @@
 #define FETCH_MIN_MS 200
 #define FETCH_MAX_MS 5000
 #define FETCH_BYTES_MAX (4u << 20)
+#define AGAIN_COUNT 256 /* records of a fetch for claims that came back */
 #define LAPS_TO_GROW 2 /* ask for a larger ring after so many laps */
 
 enum verdict {
@@ -280,6 +281,7 @@ fetch(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
 			    : FETCH_BYTES_MAX;
 	msg.max_count = max_count;
 	in->fetch_turn = 0;
+	in->fetch_is_again = 0;
 	in->fetch_left = 0;
 	/* Written from now on, answered or not: nobody reads on in it. */
 	leat->fetch_turn++;
@@ -476,13 +478,29 @@ from_fetch(
 /* --- claims that came back
  * -------------------------------------------------------------- */
 
+/* Step to an offset in a buffer that was fetched for claims that came back. 1:
+ * f is it, 0: it is gone, -1: another buffer is needed. */
+static int
+step_to(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
+    struct found *f)
+{
+	if (!has_fetched(c, in) || !in->fetch_is_again)
+		return -1;
+	while (fetched_next(c, in, f)) {
+		if (f->head.queue_offset >= offset)
+			return f->head.queue_offset == offset;
+		fetched_step(in, f);
+	}
+	return in->fetch_left == 0 && in->fetch_next > offset ? 0 : -1;
+}
+
 /* Find the record of an offset below next. 1: f is it, 0: it is gone,
  * -1: not now. */
 static int
 find_again(struct leat_consumer *c, struct lt_inlet *in,
     struct lt_ring_reader *r, int *seated, int64_t offset, struct found *f)
 {
-	int status = LEAT_E_LAPPED;
+	int status = LEAT_E_LAPPED, there;
 
 	if (in->ring_seg.base != NULL) {
 		f->ring = r;
@@ -498,13 +516,12 @@ find_again(struct leat_consumer *c, struct lt_inlet *in,
 			return 1;
 		*seated = 0;
 	}
-	if (fetch(c, in, offset, 1) != LEAT_OK)
-		return -1;
-	if (!fetched_next(c, in, f))
-		return in->fetch_next > offset ? 0 : -1;
-	/* The buffer is not one that continues at next. */
-	in->fetch_turn = 0;
-	return f->head.queue_offset == offset;
+	/* Where one came back, its neighbours did: one request for many. */
+	there = step_to(c, in, offset, f);
+	if (there >= 0 || fetch(c, in, offset, AGAIN_COUNT) != LEAT_OK)
+		return there;
+	in->fetch_is_again = 1;
+	return step_to(c, in, offset, f);
 }
 
 /* Look below next for what other members gave back. */
@@ -557,6 +574,10 @@ rescan(struct leat_consumer *c, struct lt_inlet *in, struct leat_delivery *out,
 			n++;
 		in->rescan++;
 	}
+	/* Its buffer is not one that continues at next. */
+	if (in->fetch_is_again)
+		in->fetch_turn = 0;
+	in->fetch_is_again = 0;
 	return (int)n;
 }
 

@@ -82,6 +82,7 @@ struct fake {
 	int listener, ctl[2];
 	uint64_t boot, next_session, next_sub, store_gen;
 	int64_t log_offset, log_count, broadcast;
+	int64_t fetches;
 	int stalled, refuse, lose_fetch, stopping;
 	struct lt_segment beacon_seg;
 	int beacon_fd;
@@ -523,6 +524,7 @@ on_fetch(struct fake *f, struct session *s)
 
 	memcpy(&m, f->rx, sizeof(m));
 	must(m.topic == TOPIC_ID && m.queue < f->o.queues, "fetch");
+	f->fetches++;
 	q = &f->queues[m.queue];
 	if (s->fetch_fd < 0) {
 		s->fetch_fd = make_segment(
@@ -759,6 +761,9 @@ on_command(struct fake *f)
 		break;
 	case FAKE_LOSE_FETCH:
 		f->lose_fetch = 1;
+		break;
+	case FAKE_FETCHES:
+		result = f->fetches;
 		break;
 	case FAKE_REFUSE:
 		f->refuse = 1;
