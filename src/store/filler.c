@@ -65,6 +65,7 @@ struct lt_filler {
 	struct lt_extent *cur; /* lock */
 	struct lt_extent *next; /* lock */
 	struct lt_extent *spare; /* lock */
+	int named; /* lock: spare's name in the log may come back */
 	int clean; /* lock: spare is zeroes, and durably so */
 	int making; /* lock: next is being made */
 	int taken; /* lock: the writer has next, but does not use it yet */
@@ -161,6 +162,24 @@ fill(struct lt_filler *f, struct lt_extent *e, uint64_t to)
 	return rc;
 }
 
+/* The name that the spare had must be gone before its bytes go. Other names
+ * were meant too, so a failure is the log's; a descriptor of its own, since it
+ * is told once to each. lock not held. */
+static int
+forget_name(struct lt_filler *f)
+{
+	int fd = lt_sys.openat(
+	    f->config.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int rc = LEAT_OK;
+
+	if (fd < 0)
+		return lt_sys_status(errno);
+	if (lt_sys.fsync(fd) != 0)
+		rc = LEAT_E_IO;
+	lt_sys.close(fd);
+	return rc;
+}
+
 /* What to zero next, up to *to_out; NULL: nothing. lock held. */
 static struct lt_extent *
 pick(struct lt_filler *f, uint64_t written, uint64_t *to_out)
@@ -234,11 +253,16 @@ work(struct lt_filler *f, uint64_t written)
 	if (e == NULL)
 		return 0;
 	lt_extent_ref(e);
+	int named = e == f->spare && f->named;
 	pthread_mutex_unlock(&f->lock);
-	int rc = fill(f, e, to);
+	int rc = named ? forget_name(f) : LEAT_OK;
+	if (rc == LEAT_OK)
+		rc = fill(f, e, to);
 	if (rc == LEAT_E_IO)
 		fail(f);
 	pthread_mutex_lock(&f->lock);
+	if (named && rc == LEAT_OK && e == f->spare)
+		f->named = 0;
 	f->clean |=
 	    rc == LEAT_OK && e == f->spare && atomic_load(&e->filled) == size;
 	f->blocked = rc != LEAT_OK;
@@ -430,12 +454,6 @@ keep(struct lt_filler *f, const char *name)
 		return lt_sys_status(errno);
 	int err = lt_failpoint(LT_FP_STORE_RETAIN);
 	int rc = lt_sys_status(err);
-	/* The name must be gone before the bytes go. Other names were meant
-	 * too, so a failure is the log's. */
-	if (rc == LEAT_OK && lt_sys.fsync(dir) != 0) {
-		rc = lt_sys_status(errno);
-		fail(f);
-	}
 	if (rc == LEAT_OK)
 		rc = lt_extent_open(dir, LT_FILLER_SPARE, UINT64_MAX,
 		    f->config.segment_bytes, 0, &e);
@@ -447,6 +465,7 @@ keep(struct lt_filler *f, const char *name)
 	}
 	pthread_mutex_lock(&f->lock);
 	f->spare = e;
+	f->named = 1;
 	f->clean = 0;
 	pthread_cond_broadcast(&f->change);
 	pthread_mutex_unlock(&f->lock);
