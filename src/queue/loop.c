@@ -82,7 +82,7 @@ is_removed(const struct lt_manager *m, const struct lt_source *source)
 	return 0;
 }
 
-void
+int
 lt_loop_round(struct lt_manager *m, int timeout_ms)
 {
 	struct epoll_event events[ROUND_EVENTS];
@@ -101,4 +101,5 @@ lt_loop_round(struct lt_manager *m, int timeout_ms)
 	m->removed_count = 0;
 	while (m->grave_count > 0)
 		lt_mem_free(m->graves[--m->grave_count]);
+	return n < 0 ? 0 : n;
 }

@@ -26,8 +26,9 @@ void lt_loop_change(
 void lt_loop_remove(struct lt_manager *m, struct lt_source *source);
 /* Free after this round (events may still point to it). */
 void lt_loop_free_later(struct lt_manager *m, void *p);
-/* One round: wait at most timeout_ms (-1: for ever), then serve. */
-void lt_loop_round(struct lt_manager *m, int timeout_ms);
+/* One round: wait at most timeout_ms (-1: for ever), then serve. How many
+ * sources had something. */
+int lt_loop_round(struct lt_manager *m, int timeout_ms);
 
 /* --- port.c: a SEQPACKET socket with an out queue ------------------------ */
 struct lt_port_msg;

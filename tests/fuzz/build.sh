@@ -12,12 +12,12 @@ flags="$plain -O1 -fno-omit-frame-pointer -DLT_LIBFUZZER
 	-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 mkdir -p "$out"
 
-# compile ARCHIVE SOURCE...: anew if any source of the tree is newer; memfs is
-# no part of what is tested, and slow with counters in it.
+# compile ARCHIVE SOURCE...: anew if any source of the tree is newer; memfs and
+# memfds are no part of what is tested, and slow with counters in them.
 compile() {
 	archive=$out/$1
 	how="$flags -fsanitize=fuzzer-no-link"
-	[ "$1" != memfs.a ] || how=$plain
+	case $1 in mem*) how=$plain ;; esac
 	shift
 	[ -z "$(find "$src/src" "$src/tests" -name '*.[chd]*' -newer \
 		"$archive" 2>&1 | head -n 1)" ] && return 0
@@ -39,11 +39,13 @@ compile library.a $library tests/support/faults.c tests/store/rig.c
 # shellcheck disable=SC2086
 compile queue.a $queue
 compile memfs.a tests/support/memfs.c
+compile memfds.a tests/support/memfds.c
 # The store and the queue manager have names in common; calls of libc are
-# replaced only where files are in memory.
+# replaced only where files or sockets are in memory.
 printf '%s\n' "$@" | xargs -P "$(nproc)" -I @ sh -c '
-	! grep -q play_ "$2/tests/fuzz/@_fuzz.c" || first=$3/queue.a
-	! grep -q memfs_ "$2/tests/fuzz/@_fuzz.c" || first=$3/memfs.a
-	exec $0 $1 -fsanitize=fuzzer "$2/tests/fuzz/@_fuzz.c" $first \
+	! grep -q play_ "$2/tests/fuzz/@_fuzz.c" || more=$3/queue.a
+	! grep -q memfs_ "$2/tests/fuzz/@_fuzz.c" || more="$more $3/memfs.a"
+	! grep -q memfds_ "$2/tests/fuzz/@_fuzz.c" || more="$more $3/memfds.a"
+	exec $0 $1 -fsanitize=fuzzer "$2/tests/fuzz/@_fuzz.c" $more \
 		"$3/library.a" -lcmocka -ldeflate -linih -lsodium -o "$3/@"' \
 	"$cc" "$flags" "$src" "$out"

@@ -23,41 +23,40 @@
 #include "drive.h"
 
 #define SEGMENT 8192u
+#define LONGEST 300 /* queue, unless it is far too long */
 #define FIRST "commitlog/00000000000000000000"
 
 static int dir = -1;
 
 /* Past the checksum, so that what is behind it meets strange values too. */
 static void
-put_snapshot(const uint8_t *p, size_t bytes, int is_sealed)
+put_snapshot(uint8_t *p, size_t bytes, int is_sealed)
 {
-	static uint8_t copy[65536];
-
-	memcpy(copy, p, bytes);
 	if (is_sealed && bytes >= 52) {
-		memcpy(copy, "LEATSNAP", 8);
-		lt_bytes_put32(copy + 8, 1);
-		lt_bytes_put32(copy + 44, (uint32_t)bytes);
-		lt_bytes_put32(copy + bytes - 4, lt_crc32(0, copy, bytes - 4));
+		memcpy(p, "LEATSNAP", 8);
+		lt_bytes_put32(p + 8, 1);
+		lt_bytes_put32(p + 44, (uint32_t)bytes);
+		lt_bytes_put32(p + bytes - 4, lt_crc32(0, p, bytes - 4));
 	}
-	memfs_put("snapshot", 0, copy, bytes, bytes);
+	memfs_put("snapshot", 0, p, bytes, bytes);
 }
 
 /* A record without a checksum is believed to stand behind as many lost ones as
  * it says, up to a million, and a queue with as many entries is made: done for
- * a few thousand here, and refused for more than a million. */
-static int
-has_long_queue(const uint8_t *p, size_t bytes)
+ * a few here, and refused for more than a million. */
+static void
+shorten_queues(uint8_t *p, size_t bytes)
 {
-	for (; bytes >= 28; p++, bytes--) {
-		uint32_t magic = lt_bytes_get32(p + 4);
-		uint64_t offset = lt_bytes_get64(p + 20);
+	static const uint8_t magic[] = {0xda, 0xa3, 0x20};
+	uint8_t *end = p + bytes;
 
-		if ((magic == 0xDAA320A7u || magic == 0xDAA320ABu) &&
-		    offset > 2000 && offset <= 1 << 20)
-			return 1;
+	for (; (p = memmem(p, (size_t)(end - p), magic, sizeof(magic))) != NULL;
+	     p++) {
+		uint64_t offset = end - p < 24 ? 0 : lt_bytes_get64(p + 16);
+
+		if (offset > LONGEST && offset <= 1 << 20)
+			lt_bytes_put64(p + 16, offset % LONGEST);
 	}
-	return 0;
 }
 
 static void
@@ -82,27 +81,28 @@ recover(struct lt_recovered *out)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
+	static uint8_t copy[2 + 0x7fff + SEGMENT];
 	struct lt_recovered first, second;
 	struct lt_verify_report report;
 	size_t snapshot, log;
-	int is_sealed;
 
-	if (bytes < 2 || has_long_queue(data + 2, bytes - 2))
-		return 0;
 	if (dir < 0) {
 		lt_log_init("recover_fuzz", LT_LOG_ERROR);
 		dir = memfs_mount();
 	}
-	snapshot = lt_bytes_get16(data) & 0x7fff;
-	is_sealed = data[0] >> 7;
-	data += 2;
-	bytes -= 2;
+	if (bytes > sizeof(copy))
+		bytes = sizeof(copy);
+	memset(copy, 0, 2);
+	memcpy(copy, data, bytes);
+	bytes = bytes < 2 ? 0 : bytes - 2;
+	shorten_queues(copy + 2, bytes);
+	snapshot = lt_bytes_get16(copy) & 0x7fff;
 	if (snapshot > bytes)
 		snapshot = bytes;
 	log = bytes - snapshot < SEGMENT ? bytes - snapshot : SEGMENT;
+	memfs_put(FIRST, 0, copy + 2 + snapshot, log, SEGMENT);
 	if (snapshot > 0)
-		put_snapshot(data, snapshot, is_sealed);
-	memfs_put(FIRST, 0, data + snapshot, log, SEGMENT);
+		put_snapshot(copy + 2, snapshot, copy[0] >> 7);
 
 	recover(&first);
 	recover(&second);

@@ -270,6 +270,36 @@ idle_members_cost_nothing(void **state)
 	play_sub_fini(&a);
 }
 
+/* More answers of the store than fit into its socket: all are read, and who
+ * asks behind them is served. */
+static void
+many_answers_at_once(void **state)
+{
+	struct play_client other;
+	struct lt_wire_seek seek;
+	struct lt_wire_none ping;
+	struct play_sub a;
+
+	assert_int_equal(play_create(&member_client, "wide", 200), LEAT_OK);
+	assert_int_equal(play_subscribe(&member_client, &a, "wide", 0, "g",
+			     LEAT_CLUSTERING, "", LEAT_FROM_BEGIN, 0),
+	    LEAT_OK);
+	play_connect(&other);
+	assert_int_equal(play_hello(&other), LEAT_OK);
+	memset(&seek, 0, sizeof(seek));
+	seek.from = LEAT_FROM_BEGIN;
+	strcpy(seek.group, "g");
+	strcpy(seek.topic, "wide");
+	for (int i = 0; i < LT_JOBS_MAX; i++)
+		play_post(&other, LT_OP_GROUP_SEEK, &seek, sizeof(seek));
+	assert_int_equal(
+	    play_call(&member_client, LT_OP_PING, &ping, sizeof(ping)),
+	    LEAT_OK);
+	assert_in_range(play_store_got(LT_OP_S_QUEUE_SYNC), 300, 2000);
+	play_close(&other);
+	play_sub_fini(&a);
+}
+
 int
 main(void)
 {
@@ -286,6 +316,7 @@ main(void)
 	    TEST(retention_overtakes_a_group),
 	    TEST(a_deleted_topic_takes_its_progress_along),
 	    TEST(idle_members_cost_nothing),
+	    TEST(many_answers_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

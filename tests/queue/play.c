@@ -91,8 +91,9 @@ sup_pump(void)
 static void
 pair(int fds[2])
 {
-	assert_int_equal(
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	int type = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+
+	assert_int_equal(socketpair(AF_UNIX, type, 0, fds), 0);
 }
 
 void
@@ -269,20 +270,17 @@ void
 play_pump(void)
 {
 	struct lt_manager *m = &manager;
-	int idle = 0;
+	int busy;
 
-	while (idle < 3) {
-		int busy = 0;
-
+	do {
+		busy = 0;
 		if (play_world.sup >= 0 && !play_world.frozen) {
 			housekeep(m, play_now_ms);
 			lt_progress_timer(m, play_now_ms);
-			lt_loop_round(m, 0);
-			busy |= lt_query_step(m);
+			busy = lt_loop_round(m, 0) + lt_query_step(m);
 		}
-		busy |= play_store_pump() + sup_pump();
-		idle = busy ? 0 : idle + 1;
-	}
+		busy += play_store_pump() + sup_pump();
+	} while (busy);
 }
 
 void
