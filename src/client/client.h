@@ -90,6 +90,7 @@ struct lt_draft {
 	struct lt_topic *topic;
 	struct lt_record_spec spec;
 	uint32_t level;
+	uint32_t kind; /* enum lt_lane_kind */
 	uint8_t *payload; /* claimed in the lane */
 	size_t max_body;
 };

@@ -10,6 +10,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/relay.h"
 
 #include <string.h>
 
@@ -222,37 +223,70 @@ level_of(const struct leat *leat, const struct lt_topic *t, int level)
 					      : (int)leat->default_level;
 }
 
+/* Topic, level and size of a draft; its spec is all zeroes behind it. */
+static int
+begin(struct leat *leat, const char *topic, size_t max_body, int level,
+    uint64_t deadline, struct lt_draft *d)
+{
+	int status;
+
+	if (max_body > leat->max_body_bytes)
+		return lt_connect_fail(leat, LEAT_E_TOOBIG,
+		    "body of %zu bytes: the broker takes %llu (max_body_bytes)",
+		    max_body, (unsigned long long)leat->max_body_bytes);
+	status = find_topic(leat, topic, deadline, &d->topic);
+	if (LT_UNLIKELY(status != LEAT_OK))
+		return status;
+	if (LT_UNLIKELY((d->topic->perm & LEAT_PERM_WRITE) == 0))
+		return lt_connect_fail(leat, LEAT_E_PERM,
+		    "topic %s is not writable: change its perm", topic);
+	d->level = (uint32_t)level_of(leat, d->topic, level);
+	d->max_body = max_body;
+	d->kind = LT_LANE_PUBLISH;
+	memset(&d->spec, 0, sizeof(d->spec));
+	d->spec.topic = d->topic->name;
+	d->spec.topic_bytes = d->topic->name_bytes;
+	return LEAT_OK;
+}
+
+/* The spec is complete: claim room in the lane. */
+static int
+claim(struct leat *leat, uint64_t deadline, struct lt_draft *d)
+{
+	size_t bytes = lt_record_bytes(&d->spec, d->max_body);
+
+	if (LT_UNLIKELY(bytes == 0))
+		return lt_connect_fail(leat, LEAT_E_INVALID,
+		    "illegal properties: empty or reserved name, empty value, "
+		    "bytes 1 or 2, or more than %d bytes together",
+		    LT_PROPERTIES_MAX);
+	if (LT_UNLIKELY(lt_receipt_full(leat)))
+		return lt_connect_fail(leat, LEAT_E_AGAIN,
+		    "too many messages in flight: collect receipts with "
+		    "leat_completions()");
+	return lt_lanes_claim(leat, (uint32_t)bytes, deadline, &d->payload);
+}
+
 /* Everything about a message but its body; claims room for max_body. */
 static int
 draft(struct leat *leat, const struct leat_message *m, size_t max_body,
     uint64_t deadline, struct lt_draft *d)
 {
 	struct lt_record_spec *s = &d->spec;
-	size_t bytes;
 	int status;
 
 	if (m == NULL || m->topic == NULL || (int)m->level < 0 ||
 	    m->level > LEAT_SYNCED)
 		return lt_connect_fail(leat, LEAT_E_INVALID,
 		    "a message needs a topic and a level that exists");
-	if (max_body > leat->max_body_bytes)
-		return lt_connect_fail(leat, LEAT_E_TOOBIG,
-		    "body of %zu bytes: the broker takes %llu (max_body_bytes)",
-		    max_body, (unsigned long long)leat->max_body_bytes);
-	status = find_topic(leat, m->topic, deadline, &d->topic);
+	status = begin(leat, m->topic, max_body, (int)m->level, deadline, d);
 	if (LT_UNLIKELY(status != LEAT_OK))
 		return status;
-	if (LT_UNLIKELY((d->topic->perm & LEAT_PERM_WRITE) == 0))
-		return lt_connect_fail(leat, LEAT_E_PERM,
-		    "topic %s is not writable: change its perm", m->topic);
-	memset(s, 0, sizeof(*s));
 	status = pick_queue(d->topic, m, &s->queue);
 	if (LT_UNLIKELY(status != LEAT_OK))
 		return lt_connect_fail(leat, status,
 		    "topic %s has %u queues: no queue %d", m->topic,
 		    d->topic->write_queues, m->queue);
-	s->topic = d->topic->name;
-	s->topic_bytes = d->topic->name_bytes;
 	s->flag = m->flag;
 	s->born_ms =
 	    m->born_time_ms != 0 ? m->born_time_ms : lt_clock_coarse_ms();
@@ -268,19 +302,7 @@ draft(struct leat *leat, const struct leat_message *m, size_t max_body,
 			return lt_connect_fail(
 			    leat, status, "illegal properties");
 	}
-	bytes = lt_record_bytes(s, max_body);
-	if (LT_UNLIKELY(bytes == 0))
-		return lt_connect_fail(leat, LEAT_E_INVALID,
-		    "illegal properties: empty or reserved name, empty value, "
-		    "bytes 1 or 2, or more than %d bytes together",
-		    LT_PROPERTIES_MAX);
-	if (LT_UNLIKELY(lt_receipt_full(leat)))
-		return lt_connect_fail(leat, LEAT_E_AGAIN,
-		    "too many messages in flight: collect receipts with "
-		    "leat_completions()");
-	d->level = (uint32_t)level_of(leat, d->topic, (int)m->level);
-	d->max_body = max_body;
-	status = lt_lanes_claim(leat, (uint32_t)bytes, deadline, &d->payload);
+	status = claim(leat, deadline, d);
 	/* Not before it has its room: else the same message comes again. */
 	if (LT_LIKELY(status == LEAT_OK))
 		d->topic->turn += m->queue < 0 && s->group_key_bytes == 0;
@@ -297,7 +319,7 @@ finish(struct leat *leat, struct lt_draft *d, size_t body_bytes, void *user,
 
 	rec.bytes =
 	    (uint32_t)lt_record_finish(d->payload, &d->spec, body_bytes);
-	rec.kind = LT_LANE_PUBLISH;
+	rec.kind = (uint16_t)d->kind;
 	rec.level = (uint16_t)d->level;
 	rec.topic = d->topic->id;
 	rec.seq = leat->next_seq++;
@@ -350,6 +372,47 @@ lt_producer_put(struct leat *leat, const struct leat_message *message,
 	if (announce)
 		lt_producer_announce(leat);
 	return LEAT_OK;
+}
+
+int
+lt_relay_submit(
+    struct leat *leat, const struct lt_relay *m, uint64_t deadline, void *user)
+{
+	struct lt_draft d;
+	int status;
+
+	status =
+	    begin(leat, m->topic, m->body_bytes, (int)m->level, deadline, &d);
+	if (LT_UNLIKELY(status != LEAT_OK))
+		return status;
+	if (LT_UNLIKELY(m->queue >= d.topic->write_queues))
+		return lt_connect_fail(leat, LEAT_E_QUEUE,
+		    "topic %s has %u queues: no queue %u", m->topic,
+		    d.topic->write_queues, m->queue);
+	d.kind = LT_LANE_RELAY;
+	d.spec.queue = m->queue;
+	d.spec.flag = m->flag;
+	d.spec.born_ms = m->born_ms;
+	d.spec.text = m->text != NULL ? m->text : "";
+	d.spec.text_bytes = m->text_bytes;
+	d.spec.has_id = m->has_id;
+	d.spec.sys_flag = m->sys_flag;
+	d.spec.reconsume = m->reconsume;
+	d.spec.born_ip = m->born_ip;
+	d.spec.born_port = m->born_port;
+	status = claim(leat, deadline, &d);
+	if (LT_UNLIKELY(status != LEAT_OK))
+		return status;
+	if (m->body_bytes != 0)
+		memcpy(d.payload + LT_RECORD_BODY_AT, m->body, m->body_bytes);
+	(void)finish(leat, &d, m->body_bytes, user, 0);
+	return LEAT_OK;
+}
+
+void
+lt_relay_announce(struct leat *leat)
+{
+	lt_producer_announce(leat);
 }
 
 /* --- public

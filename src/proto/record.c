@@ -27,8 +27,9 @@
 #define HOST_V6_EXTRA 12u
 
 #define UNIQ_HEAD "UNIQ_KEY\001"
+#define SEQ_HEAD "LEAT_SEQ\001"
 #define CRC_HEAD "__CRC32#\001"
-#define HEAD_BYTES 9 /* of both */
+#define HEAD_BYTES 9 /* of each */
 #define UNIQ_HEX 32
 
 /* Value of a digit; 16: none. */
@@ -50,6 +51,7 @@ static const struct {
 	size_t bytes;
 } reserved[] = {
     {"UNIQ_KEY", 8},
+    {"LEAT_SEQ", 8},
     {"__CRC32#", 8},
     {"KEYS", 4},
     {"TAGS", 4},
@@ -116,6 +118,8 @@ props_bytes_of(const struct lt_record_spec *spec)
 {
 	size_t sum = LT_RECORD_UNIQ_BYTES + LT_RECORD_CRC_BYTES;
 
+	if (spec->text != NULL)
+		return sum + spec->text_bytes;
 	sum += optional_bytes(4, spec->keys_bytes);
 	sum += optional_bytes(4, spec->tag_bytes);
 	sum += optional_bytes(13, spec->group_key_bytes);
@@ -135,7 +139,8 @@ lt_record_bytes(const struct lt_record_spec *spec, size_t body_bytes)
 		return 0;
 	if (spec->keys_bytes > LT_PROPERTIES_MAX ||
 	    spec->tag_bytes > LT_PROPERTIES_MAX ||
-	    spec->group_key_bytes > LT_PROPERTIES_MAX)
+	    spec->group_key_bytes > LT_PROPERTIES_MAX ||
+	    spec->text_bytes > LT_PROPERTIES_MAX)
 		return 0;
 	if (!is_plain(spec->keys, spec->keys_bytes) ||
 	    !is_plain(spec->tag, spec->tag_bytes) ||
@@ -176,6 +181,29 @@ put_property(uint8_t *at, const char *name, size_t name_bytes,
 	return at;
 }
 
+static inline uint8_t *
+put_properties(uint8_t *at, const struct lt_record_spec *spec)
+{
+	if (spec->text != NULL) {
+		memcpy(at, spec->text, spec->text_bytes);
+		return at + spec->text_bytes;
+	}
+	if (spec->keys_bytes != 0)
+		at = put_property(at, "KEYS", 4, spec->keys, spec->keys_bytes);
+	if (spec->tag_bytes != 0)
+		at = put_property(at, "TAGS", 4, spec->tag, spec->tag_bytes);
+	if (spec->group_key_bytes != 0)
+		at = put_property(at, "__SHARDINGKEY", 13, spec->group_key,
+		    spec->group_key_bytes);
+	for (size_t i = 0; i < spec->property_count; i++) {
+		const struct lt_record_property *p = &spec->properties[i];
+
+		at = put_property(
+		    at, p->name, p->name_bytes, p->value, p->value_bytes);
+	}
+	return at;
+}
+
 size_t
 lt_record_finish(
     void *dst, const struct lt_record_spec *spec, size_t body_bytes)
@@ -192,23 +220,10 @@ lt_record_finish(
 	at += spec->topic_bytes;
 	lt_bytes_put16(at, (uint16_t)props_bytes_of(spec));
 	at += 2;
-	memcpy(at, UNIQ_HEAD, HEAD_BYTES);
+	memcpy(at, spec->has_id ? SEQ_HEAD : UNIQ_HEAD, HEAD_BYTES);
 	memset(at + HEAD_BYTES, '0', UNIQ_HEX);
 	at[HEAD_BYTES + UNIQ_HEX] = 2;
-	at += LT_RECORD_UNIQ_BYTES;
-	if (spec->keys_bytes != 0)
-		at = put_property(at, "KEYS", 4, spec->keys, spec->keys_bytes);
-	if (spec->tag_bytes != 0)
-		at = put_property(at, "TAGS", 4, spec->tag, spec->tag_bytes);
-	if (spec->group_key_bytes != 0)
-		at = put_property(at, "__SHARDINGKEY", 13, spec->group_key,
-		    spec->group_key_bytes);
-	for (size_t i = 0; i < spec->property_count; i++) {
-		const struct lt_record_property *p = &spec->properties[i];
-
-		at = put_property(
-		    at, p->name, p->name_bytes, p->value, p->value_bytes);
-	}
+	at = put_properties(at + LT_RECORD_UNIQ_BYTES, spec);
 	memcpy(at, CRC_HEAD "0000000000\002", LT_RECORD_CRC_BYTES);
 	at += LT_RECORD_CRC_BYTES;
 	total = (uint32_t)(at - base);
@@ -220,7 +235,11 @@ lt_record_finish(
 	    lt_crc32(0, base + LT_RECORD_BODY_AT, body_bytes) & CRC_MASK);
 	lt_bytes_put32(base + 12, spec->queue);
 	lt_bytes_put32(base + 16, (uint32_t)spec->flag);
+	lt_bytes_put32(base + 36, spec->sys_flag);
 	lt_bytes_put64(base + 40, (uint64_t)spec->born_ms);
+	lt_bytes_put32(base + 48, spec->born_ip);
+	lt_bytes_put32(base + 52, spec->born_port);
+	lt_bytes_put32(base + 72, spec->reconsume);
 	lt_bytes_put32(base + 84, (uint32_t)body_bytes);
 	return total;
 }
@@ -387,10 +406,10 @@ lt_record_check(const struct lt_record_view *view)
 		   : LEAT_E_CORRUPT;
 }
 
-/* Properties between UNIQ_KEY and CRC: "name 1 value 2" to the last byte, no
- * empty part, and neither of these two once more. */
+/* Properties between the identity and the CRC: "name 1 value 2" to the last
+ * byte, no empty part, nothing that Leat writes; at most ids UNIQ_KEYs. */
 static int
-is_well_formed(const char *p, const char *end)
+is_well_formed(const char *p, const char *end, int ids)
 {
 	while (p < end) {
 		const char *name = p;
@@ -401,8 +420,11 @@ is_well_formed(const char *p, const char *end)
 		name_bytes = (size_t)(p - name);
 		if (p == end || *p != 1 || name_bytes == 0)
 			return 0;
-		if (name_bytes == 8 && (memcmp(name, UNIQ_HEAD, 8) == 0 ||
+		if (name_bytes == 8 && (memcmp(name, SEQ_HEAD, 8) == 0 ||
 					   memcmp(name, CRC_HEAD, 8) == 0))
+			return 0;
+		if (name_bytes == 8 && memcmp(name, UNIQ_HEAD, 8) == 0 &&
+		    ids-- == 0)
 			return 0;
 		name = ++p;
 		while (p < end && (uint8_t)*p - 1u >= 2u)
@@ -416,9 +438,11 @@ is_well_formed(const char *p, const char *end)
 
 int
 lt_record_admit(const void *p, size_t bytes, const char *topic,
-    size_t topic_bytes, uint32_t write_queues, struct lt_record_view *view)
+    size_t topic_bytes, uint32_t write_queues, int relayed,
+    struct lt_record_view *view)
 {
 	const char *props;
+	int has_id;
 
 	if (LT_UNLIKELY(
 		parse(p, bytes, view) != LEAT_OK || view->bytes != bytes))
@@ -430,12 +454,14 @@ lt_record_admit(const void *p, size_t bytes, const char *topic,
 		return LEAT_E_CORRUPT;
 	if (LT_UNLIKELY(view->props_bytes <
 			    LT_RECORD_UNIQ_BYTES + LT_RECORD_CRC_BYTES ||
-			memcmp(props, UNIQ_HEAD, HEAD_BYTES) != 0 ||
 			props[LT_RECORD_UNIQ_BYTES - 1] != 2 ||
 			crc_of(view) == NULL))
 		return LEAT_E_CORRUPT;
+	has_id = relayed && memcmp(props, SEQ_HEAD, HEAD_BYTES) == 0;
+	if (LT_UNLIKELY(!has_id && memcmp(props, UNIQ_HEAD, HEAD_BYTES) != 0))
+		return LEAT_E_CORRUPT;
 	if (LT_UNLIKELY(!is_well_formed(props + LT_RECORD_UNIQ_BYTES,
-		props + view->props_bytes - LT_RECORD_CRC_BYTES)))
+		props + view->props_bytes - LT_RECORD_CRC_BYTES, has_id)))
 		return LEAT_E_CORRUPT;
 	return LT_LIKELY(view->queue < write_queues) ? LEAT_OK : LEAT_E_QUEUE;
 }
@@ -451,8 +477,10 @@ lt_record_seal(void *p, const struct lt_record_view *view,
 
 	lt_bytes_put64(base + 20, stamp->queue_offset);
 	lt_bytes_put64(base + 28, stamp->log_offset);
-	lt_bytes_put32(base + 48, stamp->born_ip);
-	lt_bytes_put32(base + 52, stamp->born_port);
+	if (LT_LIKELY(stamp->born_ip != 0)) {
+		lt_bytes_put32(base + 48, stamp->born_ip);
+		lt_bytes_put32(base + 52, stamp->born_port);
+	}
 	lt_bytes_put64(base + 56, (uint64_t)stamp->store_ms);
 	lt_bytes_put32(base + 64, stamp->store_ip);
 	lt_bytes_put32(base + 68, stamp->store_port);
@@ -594,7 +622,8 @@ lt_record_identity(
 	const char *hex = view->props + HEAD_BYTES;
 
 	if (view->props_bytes < LT_RECORD_UNIQ_BYTES ||
-	    memcmp(view->props, UNIQ_HEAD, HEAD_BYTES) != 0 ||
+	    (memcmp(view->props, UNIQ_HEAD, HEAD_BYTES) != 0 &&
+		memcmp(view->props, SEQ_HEAD, HEAD_BYTES) != 0) ||
 	    hex[UNIQ_HEX] != 2)
 		return LEAT_E_NOTFOUND;
 	return (get_hex64(hex, session) | get_hex64(hex + 16, seq)) == 0

@@ -15,7 +15,10 @@
  * last is __CRC32# over everything before it (10 digits, least significant
  * first). The publisher encodes everything except queueOffset, physicalOffset,
  * storeTimestamp, hosts, UNIQ_KEY's value and the CRC, which lt_record_seal()
- * fills in, in the store's own copy. No I/O; no allocation.
+ * fills in, in the store's own copy. A record that is relayed for a remote
+ * client keeps that client's born host, and its UNIQ_KEY if it has one: then
+ * session and sequence are in a first property LEAT_SEQ instead. No I/O; no
+ * allocation.
  */
 #ifndef LT_PROTO_RECORD_H
 #define LT_PROTO_RECORD_H
@@ -30,7 +33,7 @@
 #define LT_RECORD_FIXED 91 /* V1, IPv4, empty body, topic, properties */
 #define LT_RECORD_BODY_AT 88 /* body of a record with IPv4 hosts */
 #define LT_RECORD_CRC_BYTES 20 /* the __CRC32# property, always last */
-#define LT_RECORD_UNIQ_BYTES 42 /* "UNIQ_KEY" 1 32-hex 2, always first */
+#define LT_RECORD_UNIQ_BYTES 42 /* "UNIQ_KEY" (or "LEAT_SEQ") 1 32-hex 2 */
 #define LT_RECORD_BLANK_BYTES 8
 
 struct lt_record_property {
@@ -55,6 +58,16 @@ struct lt_record_spec {
 	size_t group_key_bytes;
 	const struct lt_record_property *properties;
 	size_t property_count;
+	/* Relayed: what the remote client said, instead of keys to properties
+	 * above. The text "name 1 value 2"... is well formed and names nothing
+	 * that Leat writes; it may have one UNIQ_KEY, then has_id is 1. */
+	const char *text;
+	size_t text_bytes;
+	int has_id;
+	uint32_t sys_flag;
+	uint32_t reconsume;
+	uint32_t born_ip; /* host order */
+	uint32_t born_port;
 };
 
 /* Whole record size for a body of this many bytes. 0: LT_PROPERTIES_MAX would
@@ -104,10 +117,10 @@ int lt_record_check(const struct lt_record_view *view) LT_MUST_CHECK;
 int lt_record_has_crc(const struct lt_record_view *view);
 /* Structural check of an unsealed record in the store's own copy, stricter
  * than parse: V1/V2 with IPv4, topic equal to the given one, queue below
- * write_queues, UNIQ_KEY first, CRC last, properties well formed.
- * LEAT_OK, CORRUPT (forged), QUEUE. */
+ * write_queues, UNIQ_KEY first (LEAT_SEQ only if relayed), CRC last, properties
+ * well formed. LEAT_OK, CORRUPT (forged), QUEUE. */
 int lt_record_admit(const void *p, size_t bytes, const char *topic,
-    size_t topic_bytes, uint32_t write_queues,
+    size_t topic_bytes, uint32_t write_queues, int relayed,
     struct lt_record_view *view) LT_MUST_CHECK;
 
 struct lt_record_stamp {
@@ -116,7 +129,7 @@ struct lt_record_stamp {
 	int64_t store_ms;
 	uint32_t store_ip; /* host order */
 	uint32_t store_port;
-	uint32_t born_ip;
+	uint32_t born_ip; /* 0: the record's stays (relayed) */
 	uint32_t born_port;
 	uint64_t session;
 	uint64_t seq;
@@ -143,8 +156,8 @@ int lt_record_property_next(const struct lt_record_view *view, size_t *cursor,
     struct lt_record_property *out) LT_MUST_CHECK;
 /* Tags code of the record (0: none). */
 int64_t lt_record_tags_code(const struct lt_record_view *view);
-/* Session and sequence from a UNIQ_KEY that Leat made: LEAT_OK or NOTFOUND
- * (no UNIQ_KEY first, or one that is not 32 hex digits). */
+/* Session and sequence from a UNIQ_KEY or LEAT_SEQ that Leat made: LEAT_OK or
+ * NOTFOUND (neither is first, or not 32 hex digits). */
 int lt_record_identity(const struct lt_record_view *view, uint64_t *session,
     uint64_t *seq) LT_MUST_CHECK;
 

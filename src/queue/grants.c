@@ -48,6 +48,13 @@ lt_grants_may_connect(struct lt_manager *m, const struct lt_peer *peer)
 	    &m->options, m->uid, peer->uid, peer->gids, peer->gid_count);
 }
 
+/* For remote clients, in their names: the broker's own processes only. */
+int
+lt_grants_may_relay(const struct lt_manager *m, const struct lt_peer *peer)
+{
+	return peer->uid == m->uid || peer->uid == 0;
+}
+
 struct lt_open *
 lt_grants_find(struct lt_session *s, uint32_t topic)
 {

@@ -115,6 +115,7 @@ unsigned lt_grants_group(
 int lt_grants_read(struct lt_manager *m, const struct lt_peer *peer,
     const struct lt_topic *topic) LT_MUST_CHECK;
 int lt_grants_may_connect(struct lt_manager *m, const struct lt_peer *peer);
+int lt_grants_may_relay(const struct lt_manager *m, const struct lt_peer *peer);
 struct lt_open *lt_grants_find(struct lt_session *s, uint32_t topic);
 /* Remember that the session opened a topic. LEAT_OK, LIMIT, NOMEM. */
 int lt_grants_open(

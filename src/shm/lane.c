@@ -131,8 +131,8 @@ lt_lane_peek(
 		r->head += rest;
 	}
 	step = step_of(rec->bytes);
-	if (rec->kind != LT_LANE_PUBLISH || rec->bytes == 0 ||
-	    step > r->tail - r->head || step > rest)
+	if ((rec->kind != LT_LANE_PUBLISH && rec->kind != LT_LANE_RELAY) ||
+	    rec->bytes == 0 || step > r->tail - r->head || step > rest)
 		return LEAT_E_CORRUPT;
 	*payload = r->data + at + sizeof(*rec);
 	return LEAT_OK;

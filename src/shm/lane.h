@@ -28,7 +28,8 @@
 
 enum lt_lane_kind {
 	LT_LANE_PAD = 1,
-	LT_LANE_PUBLISH = 2
+	LT_LANE_PUBLISH = 2,
+	LT_LANE_RELAY = 3 /* for a remote client: its hosts, its id */
 };
 
 /* Header of a record in the lane. bytes == 0 is never a record. */

@@ -137,7 +137,7 @@ add(struct lt_batch *b, struct lt_session *s, uint64_t seq, int status)
 /* Check and seal the record at the end of the buffer, and count it in. */
 static inline int
 admit(struct lt_duty *d, struct lt_session *s, struct lt_topic *t,
-    uint32_t bytes, uint64_t seq)
+    uint32_t bytes, uint64_t seq, int relayed)
 {
 	struct lt_batch *b = &d->batch;
 	uint8_t *dst = b->buf + b->used;
@@ -147,8 +147,8 @@ admit(struct lt_duty *d, struct lt_session *s, struct lt_topic *t,
 	struct lt_cq *cq;
 	int status;
 
-	status = lt_record_admit(
-	    dst, bytes, t->name, t->name_bytes, t->write_queues, &view);
+	status = lt_record_admit(dst, bytes, t->name, t->name_bytes,
+	    t->write_queues, relayed, &view);
 	if (LT_UNLIKELY(status != LEAT_OK))
 		return status;
 	if (LT_UNLIKELY(view.body_bytes > d->options.store_max_body_bytes))
@@ -171,7 +171,7 @@ admit(struct lt_duty *d, struct lt_session *s, struct lt_topic *t,
 	stamp.store_ms = d->store_ms;
 	stamp.store_ip = d->store_ip;
 	stamp.store_port = (uint32_t)d->options.broker_port;
-	stamp.born_ip = s->born_ip;
+	stamp.born_ip = relayed ? 0 : s->born_ip;
 	stamp.born_port = s->born_port;
 	stamp.session = s->id;
 	stamp.seq = seq;
@@ -214,7 +214,8 @@ check_header(struct lt_duty *d, const struct lt_session *s,
 {
 	if (LT_UNLIKELY(t == NULL))
 		return LEAT_E_NOTFOUND;
-	if (LT_UNLIKELY(!lt_session_may(s, rec->topic)))
+	if (LT_UNLIKELY(!lt_session_may(s, rec->topic) ||
+			(rec->kind == LT_LANE_RELAY && !s->may_relay)))
 		return LEAT_E_DENIED;
 	if (LT_UNLIKELY(!t->is_open))
 		return LEAT_E_PERM;
@@ -267,7 +268,8 @@ take(struct lt_duty *d, struct lt_session *s, const struct lt_lane_rec *rec,
 			return LEAT_E_AGAIN;
 		if (LT_LIKELY(status == LEAT_OK)) {
 			memcpy(b->buf + b->used, payload, rec->bytes);
-			status = admit(d, s, t, rec->bytes, rec->seq);
+			status = admit(d, s, t, rec->bytes, rec->seq,
+			    rec->kind == LT_LANE_RELAY);
 		}
 		if (LT_UNLIKELY(status != LEAT_OK)) {
 			add(b, s, rec->seq, status);
@@ -448,7 +450,7 @@ lt_batch_add_system(
 			d->store_ms = wall;
 	}
 	memcpy(b->buf + b->used, record, bytes);
-	status = admit(d, &d->system, t, bytes, d->system.taken + 1);
+	status = admit(d, &d->system, t, bytes, d->system.taken + 1, 0);
 	if (status != LEAT_OK)
 		return status;
 	d->system.taken++;

@@ -98,6 +98,7 @@ struct lt_session {
 	uint64_t seen_synced;
 	uint64_t *grants; /* bit per topic id */
 	uint32_t grant_words;
+	uint32_t may_relay; /* publishes for remote clients */
 	uint32_t born_ip;
 	uint32_t born_port;
 	uint32_t idle_sweeps;

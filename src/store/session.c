@@ -278,6 +278,7 @@ make_session(struct lt_duty *d, const struct lt_wire_attach *m,
 	s->id = m->session;
 	s->born_ip = LOCAL_IP;
 	s->born_port = m->pid;
+	s->may_relay = m->relay;
 	s->store_event = fds[FD_STORE_EVENT];
 	s->client_event = fds[FD_CLIENT_EVENT];
 	fds[FD_STORE_EVENT] = -1;

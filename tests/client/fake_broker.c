@@ -200,7 +200,7 @@ store_record(struct fake *f, struct session *s, const struct lt_lane_rec *rec,
 
 	memcpy(f->scratch, payload, rec->bytes);
 	must(rec->topic == TOPIC_ID, "topic id");
-	OK(lt_record_admit(f->scratch, rec->bytes, "t", 1, f->o.queues, &v));
+	OK(lt_record_admit(f->scratch, rec->bytes, "t", 1, f->o.queues, 0, &v));
 	q = &f->queues[v.queue];
 	if (q->count == q->capacity) {
 		q->capacity = q->capacity * 2 + 64;

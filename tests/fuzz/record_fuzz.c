@@ -62,7 +62,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (bytes > sizeof(copy))
 		return 0;
 	memcpy(copy, data, bytes);
-	if (lt_record_admit(copy, bytes, "topic", 5, 8, &v) != LEAT_OK)
+	if (lt_record_admit(copy, bytes, "topic", 5, 8, 0, &v) != LEAT_OK)
 		return 0;
 	lt_record_seal(copy, &v, &stamp);
 	LT_ASSERT(lt_record_parse(copy, bytes, &v) == LEAT_OK);

@@ -70,7 +70,7 @@ sealed(const struct lt_record_spec *spec, struct lt_record_view *v)
 	size_t n = encode(spec, "Hello RocketMQ", 14);
 
 	assert_int_equal(
-	    lt_record_admit(buf, n, spec->topic, spec->topic_bytes, 4, v),
+	    lt_record_admit(buf, n, spec->topic, spec->topic_bytes, 4, 0, v),
 	    LEAT_OK);
 	lt_record_seal(buf, v, &stamp);
 	assert_int_equal(lt_record_parse(buf, n, v), LEAT_OK);
@@ -160,6 +160,101 @@ test_view(void **state)
 	assert_int_equal(lt_record_tags_code(&v), 2598919);
 	assert_int_equal(lt_record_identity(&v, &session, &seq), LEAT_OK);
 	assert_true(session == stamp.session && seq == stamp.seq);
+}
+
+/* For a remote client: its hosts, its id, its own text; ours beside it. */
+static void
+test_relayed(void **state)
+{
+	static const char text[] =
+	    "TAGS\001a\002UNIQ_KEY\001theirs\002x\001y\002";
+	struct lt_record_spec spec = make_spec();
+	struct lt_record_stamp mark = stamp;
+	struct lt_record_texts texts;
+	struct lt_record_view v;
+	uint64_t session, seq;
+	size_t n;
+
+	spec.text = text;
+	spec.text_bytes = sizeof(text) - 1;
+	spec.has_id = 1;
+	spec.sys_flag = 0x301;
+	spec.reconsume = 3;
+	spec.born_ip = 0x0a000009;
+	spec.born_port = 50000;
+	mark.born_ip = 0;
+	n = encode(&spec, "Hello RocketMQ", 14);
+	assert_int_equal(
+	    lt_record_admit(buf, n, "TopicTest", 9, 4, 0, &v), LEAT_E_CORRUPT);
+	assert_int_equal(
+	    lt_record_admit(buf, n, "TopicTest", 9, 4, 1, &v), LEAT_OK);
+	lt_record_seal(buf, &v, &mark);
+	assert_int_equal(lt_record_parse(buf, n, &v), LEAT_OK);
+	assert_int_equal(lt_record_check(&v), LEAT_OK);
+	assert_int_equal(v.sys_flag, 0x301);
+	assert_int_equal(v.reconsume, 3);
+	assert_int_equal(lt_bytes_get32(buf + 48), 0x0a000009);
+	assert_int_equal(lt_bytes_get32(buf + 52), 50000);
+	has(&v, "UNIQ_KEY", "theirs");
+	has(&v, "LEAT_SEQ", "0123456789ABCDEF00000000000000FE");
+	has(&v, "x", "y");
+	lt_record_texts(&v, &texts);
+	assert_int_equal(texts.id_bytes, 6);
+	assert_memory_equal(texts.id, "theirs", 6);
+	assert_memory_equal(texts.tag, "a", 1);
+	assert_int_equal(lt_record_identity(&v, &session, &seq), LEAT_OK);
+	assert_true(session == stamp.session && seq == stamp.seq);
+
+	/* Without an id of its own it gets ours. */
+	spec.text = "x\001y\002";
+	spec.text_bytes = 4;
+	spec.has_id = 0;
+	n = encode(&spec, "Hello RocketMQ", 14);
+	assert_int_equal(
+	    lt_record_admit(buf, n, "TopicTest", 9, 4, 1, &v), LEAT_OK);
+	lt_record_seal(buf, &v, &mark);
+	assert_int_equal(lt_record_parse(buf, n, &v), LEAT_OK);
+	has(&v, "UNIQ_KEY", "0123456789ABCDEF00000000000000FE");
+	assert_int_equal(lt_record_identity(&v, &session, &seq), LEAT_OK);
+}
+
+/* What a remote client may not say, or not twice. */
+static void
+test_relayed_forgeries(void **state)
+{
+	static const struct {
+		const char *text;
+		int has_id;
+	} bad[] = {
+	    {"UNIQ_KEY\001a\002", 0},
+	    {"UNIQ_KEY\001a\002UNIQ_KEY\001b\002", 1},
+	    {"LEAT_SEQ\001a\002", 1},
+	    {"__CRC32#\001a\002", 1},
+	    {"x\002", 1},
+	    {"x\001\002", 1},
+	    {"\001y\002", 1},
+	    {"x\001y", 1},
+	};
+	struct lt_record_spec spec = make_spec();
+	struct lt_record_view v;
+
+	spec.born_ip = 1;
+	for (size_t i = 0; i < LT_COUNT(bad); i++) {
+		spec.text = bad[i].text;
+		spec.text_bytes = strlen(bad[i].text);
+		spec.has_id = bad[i].has_id;
+		assert_int_equal(lt_record_admit(buf, encode(&spec, "b", 1),
+				     "TopicTest", 9, 4, 1, &v),
+		    LEAT_E_CORRUPT);
+	}
+	spec.text = "x\001y\002";
+	spec.text_bytes = 4;
+	spec.sys_flag = 0x4;
+	assert_int_equal(lt_record_admit(buf, encode(&spec, "b", 1),
+			     "TopicTest", 9, 4, 1, &v),
+	    LEAT_E_CORRUPT);
+	spec.text_bytes = 0x10000;
+	assert_int_equal(lt_record_bytes(&spec, 1), 0);
 }
 
 static void
@@ -281,21 +376,22 @@ test_admit_refuses_forged(void **state)
 	static const uint8_t sys[] = {0x04, 0x08, 0x10, 0x20, 0x40, 0x80};
 
 	assert_int_equal(
-	    lt_record_admit(buf, n, "TopicTest", 9, 3, &v), LEAT_E_QUEUE);
+	    lt_record_admit(buf, n, "TopicTest", 9, 3, 0, &v), LEAT_E_QUEUE);
 	assert_int_equal(
-	    lt_record_admit(buf, n, "TopicTesx", 9, 4, &v), LEAT_E_CORRUPT);
+	    lt_record_admit(buf, n, "TopicTesx", 9, 4, 0, &v), LEAT_E_CORRUPT);
 	assert_int_equal(
-	    lt_record_admit(buf, n, "TopicTest", 8, 4, &v), LEAT_E_CORRUPT);
-	assert_int_equal(
-	    lt_record_admit(buf, n + 1, "TopicTest", 9, 4, &v), LEAT_E_CORRUPT);
+	    lt_record_admit(buf, n, "TopicTest", 8, 4, 0, &v), LEAT_E_CORRUPT);
+	assert_int_equal(lt_record_admit(buf, n + 1, "TopicTest", 9, 4, 0, &v),
+	    LEAT_E_CORRUPT);
 	for (size_t i = 0; i < sizeof(sys); i++) {
 		buf[39] = sys[i];
-		assert_int_equal(lt_record_admit(buf, n, "TopicTest", 9, 4, &v),
+		assert_int_equal(
+		    lt_record_admit(buf, n, "TopicTest", 9, 4, 0, &v),
 		    LEAT_E_CORRUPT);
 	}
 	buf[39] = 1;
 	assert_int_equal(
-	    lt_record_admit(buf, n, "TopicTest", 9, 4, &v), LEAT_OK);
+	    lt_record_admit(buf, n, "TopicTest", 9, 4, 0, &v), LEAT_OK);
 	buf[39] = 0;
 	/* No separator of the fixed or the free properties may be missing. */
 	for (size_t i = props; i < n; i++) {
@@ -304,13 +400,14 @@ test_admit_refuses_forged(void **state)
 		if (old > 2)
 			continue;
 		buf[i] = 'x';
-		assert_int_equal(lt_record_admit(buf, n, "TopicTest", 9, 4, &v),
+		assert_int_equal(
+		    lt_record_admit(buf, n, "TopicTest", 9, 4, 0, &v),
 		    LEAT_E_CORRUPT);
 		buf[i] = old;
 	}
 	memcpy(buf, &(uint32_t){__builtin_bswap32(LT_RECORD_BLANK)}, 4);
 	assert_int_equal(
-	    lt_record_admit(buf, n, "TopicTest", 9, 4, &v), LEAT_E_CORRUPT);
+	    lt_record_admit(buf, n, "TopicTest", 9, 4, 0, &v), LEAT_E_CORRUPT);
 }
 
 static void
@@ -326,10 +423,10 @@ test_admit_refuses_second_identity(void **state)
 	uint8_t *name = buf + 88 + 2 + 2 + 42;
 
 	assert_memory_equal(name, "xNIQ_KEY", 8);
-	assert_int_equal(lt_record_admit(buf, n, "t", 1, 1, &v), LEAT_OK);
+	assert_int_equal(lt_record_admit(buf, n, "t", 1, 1, 0, &v), LEAT_OK);
 	*name = 'U';
 	assert_int_equal(
-	    lt_record_admit(buf, n, "t", 1, 1, &v), LEAT_E_CORRUPT);
+	    lt_record_admit(buf, n, "t", 1, 1, 0, &v), LEAT_E_CORRUPT);
 }
 
 /* What Apache RocketMQ writes: hosts of either family, no CRC property,
@@ -426,7 +523,7 @@ test_crc_digits_are_reversed(void **state)
 	struct lt_record_view v;
 	size_t n = encode(&spec, "", 0);
 
-	assert_int_equal(lt_record_admit(buf, n, "t", 1, 1, &v), LEAT_OK);
+	assert_int_equal(lt_record_admit(buf, n, "t", 1, 1, 0, &v), LEAT_OK);
 	for (s.seq = 0; s.seq < 2000; s.seq++) {
 		char digits[11], forward[11];
 		unsigned long value;
@@ -504,6 +601,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_layout),
 	    cmocka_unit_test(test_view),
+	    cmocka_unit_test(test_relayed),
+	    cmocka_unit_test(test_relayed_forgeries),
 	    cmocka_unit_test(test_every_bit_is_noticed),
 	    cmocka_unit_test(test_every_cut_is_noticed),
 	    cmocka_unit_test(test_every_lost_end_is_noticed),

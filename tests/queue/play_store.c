@@ -73,7 +73,7 @@ append(const char *topic, const void *record, size_t bytes)
 	memcpy(r->data, record, bytes);
 	r->bytes = (uint32_t)bytes;
 	assert_int_equal(lt_record_admit(r->data, bytes, topic, strlen(topic),
-			     LT_QUEUES_MAX, &r->view),
+			     LT_QUEUES_MAX, 0, &r->view),
 	    LEAT_OK);
 	q = play_queue_get(topic, r->view.queue);
 	stamp.queue_offset = (uint64_t)q->next;

@@ -226,6 +226,44 @@ test_forged_lane(void **state)
 	rig_client_free(&other);
 }
 
+/* Only a session of the broker's own user publishes for others. */
+static void
+test_relay(void **state)
+{
+	struct lt_record_spec spec = {
+	    .topic = RIG_NAME,
+	    .topic_bytes = strlen(RIG_NAME),
+	    .text = "UNIQ_KEY\001theirs\002",
+	    .text_bytes = 16,
+	    .has_id = 1,
+	    .born_ip = 0x0a000009,
+	    .born_port = 50000,
+	};
+	struct lt_lane_rec rec = {.kind = LT_LANE_RELAY, .topic = RIG_TOPIC};
+	struct lt_page_done done;
+	struct rig_client c;
+	uint8_t *payload;
+
+	rig_client_make(&c, 1, RIG_LANE);
+	rig_attach(&rig, &c, -1);
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		lt_session_find(&rig.d, 1)->may_relay = seq == 2;
+		assert_int_equal(
+		    lt_lane_claim(&c.writer, 0,
+			(uint32_t)lt_record_bytes(&spec, 0), &payload),
+		    LEAT_OK);
+		rec.bytes = (uint32_t)lt_record_finish(payload, &spec, 0);
+		rec.seq = seq;
+		lt_lane_put(&c.writer, &rec);
+		lt_lane_publish(&c.writer);
+		rig_turns(&rig);
+		done = rig_done(&c, seq);
+		assert_int_equal(
+		    done.status, seq == 2 ? LEAT_OK : LEAT_E_DENIED);
+	}
+	rig_client_free(&c);
+}
+
 /* After a crash: what is in the log is answered with its place, what had been
  * refused between is taken now, what is new is logged. */
 static void
@@ -433,6 +471,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		test_refusals_between, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_forged_lane, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_relay, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_duplicates, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_rolls, setup, teardown),
 	    cmocka_unit_test_setup_teardown(

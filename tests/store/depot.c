@@ -162,7 +162,7 @@ depot_put(struct depot *d, const char *topic, uint32_t queue, size_t body_bytes)
 	make_body(buf + LT_RECORD_BODY_AT, index, body_bytes);
 	assert_int_equal(lt_record_finish(buf, &spec, body_bytes), n);
 	assert_int_equal(
-	    lt_record_admit(buf, n, topic, strlen(topic), queue + 1, &v),
+	    lt_record_admit(buf, n, topic, strlen(topic), queue + 1, 0, &v),
 	    LEAT_OK);
 	lt_record_seal(buf, &v, &stamp);
 	assert_int_equal(lt_commitlog_append(d->log, buf, n), LEAT_OK);
@@ -207,7 +207,7 @@ depot_config(struct depot *d, const char *topic, int is_deleted)
 	/* The system's session has no mark here: sequence 0. */
 	assert_int_equal(lt_record_finish(buf, &spec, 0), n);
 	assert_int_equal(
-	    lt_record_admit(buf, n, spec.topic, spec.topic_bytes, 1, &v),
+	    lt_record_admit(buf, n, spec.topic, spec.topic_bytes, 1, 0, &v),
 	    LEAT_OK);
 	lt_record_seal(buf, &v, &stamp);
 	assert_int_equal(lt_commitlog_append(d->log, buf, n), LEAT_OK);

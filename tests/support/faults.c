@@ -286,7 +286,7 @@ faults_record(void *dst, size_t cap, const char *topic, uint32_t queue,
 	    body_bytes);
 	bytes = lt_record_finish(dst, &spec, body_bytes);
 	if (lt_record_admit(
-		dst, bytes, topic, strlen(topic), queue + 1, &view) != 0)
+		dst, bytes, topic, strlen(topic), queue + 1, 0, &view) != 0)
 		return 0;
 	lt_record_seal(dst, &view, &stamp);
 	return bytes;

@@ -1,0 +1,43 @@
+/*
+ * relay.h - libleat's door for leat-gateway: messages of remote clients, with
+ * their hosts and ids, through the lane of a session of the broker's own user.
+ */
+#ifndef LT_CLIENT_RELAY_H
+#define LT_CLIENT_RELAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <leat/leat.h>
+#include "base/check.h"
+
+struct lt_relay { /* pointers borrowed for the call */
+	const char *topic; /* NUL-terminated; exists */
+	uint32_t queue;
+	int32_t flag;
+	uint32_t sys_flag; /* compression and multi-tag bits only */
+	uint32_t reconsume;
+	int64_t born_ms;
+	uint32_t born_ip; /* host order, not 0 */
+	uint32_t born_port;
+	enum leat_level level;
+	/* Properties "name 1 value 2"..., well formed, nothing reserved but one
+	 * UNIQ_KEY: then has_id is 1. A message without gets one of ours. */
+	const char *text;
+	size_t text_bytes;
+	int has_id;
+	const void *body;
+	size_t body_bytes;
+};
+
+/*
+ * leat_submit()'s twin; the store is not woken until lt_relay_announce().
+ * deadline: lt_wait_deadline()'s, 0: do not wait. The receipt's id is that of
+ * the session and sequence. Errors: as leat_submit(), DENIED in the receipt if
+ * this session may not relay.
+ */
+int lt_relay_submit(struct leat *leat, const struct lt_relay *message,
+    uint64_t deadline, void *user) LT_MUST_CHECK;
+/* What was submitted exists for the store from here on; wakes it. */
+void lt_relay_announce(struct leat *leat);
+
+#endif
