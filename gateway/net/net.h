@@ -8,8 +8,8 @@
  * own buffer. Output is bounded per connection and in all (struct
  * lt_net_limits); who takes nothing is no longer read from, then closed.
  */
-#ifndef LT_GATEWAY_NET_NET_H
-#define LT_GATEWAY_NET_NET_H
+#ifndef LT_NET_NET_H
+#define LT_NET_NET_H
 
 #include <netinet/in.h>
 #include <stddef.h>
