@@ -232,6 +232,7 @@ struct leat {
 	uint64_t page_entries;
 	struct lt_segment beacon_seg;
 	struct lt_beacon_shared *beacon;
+	uint8_t follows, must_follow, wants_log; /* relay.c */
 	int store_bell;
 	int client_bell;
 	/* producer */
@@ -415,5 +416,9 @@ size_t lt_delivery_text_bytes(const struct lt_record_texts *t);
 /* Fill from a parsed record; keys and tag are copied to text. */
 void lt_delivery_fill(struct leat_delivery *d, const struct lt_record_view *v,
     const struct lt_record_texts *t, const char *topic, char *text);
+
+/* --- relay.c --- */
+/* Say again what a resumed session had asked for. */
+void lt_relay_restore(struct leat *leat, uint64_t deadline);
 
 #endif

@@ -215,6 +215,7 @@ lt_connect_welcome(struct leat *leat)
 	if (resumed) {
 		for (t = leat->topic_list; t != NULL; t = t->next)
 			t->stale = LT_STALE;
+		leat->must_follow = leat->follows;
 		leat->fetch_turn++;
 		lt_inlet_stale_all(leat);
 		if (same)
@@ -238,6 +239,7 @@ lt_connect_restore(struct leat *leat, uint64_t deadline)
 			return;
 	}
 	lt_lanes_refill(leat, deadline);
+	lt_relay_restore(leat, deadline);
 	for (c = leat->consumers; c != NULL; c = c->next) {
 		status = lt_inlet_restore(c, deadline);
 		if (status != LEAT_OK || leat->link != LT_LINK_UP)

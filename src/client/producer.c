@@ -409,6 +409,24 @@ lt_relay_submit(
 	return LEAT_OK;
 }
 
+int
+lt_relay_queue(
+    struct leat *leat, const char *topic, int32_t wanted, uint32_t *out)
+{
+	struct leat_message m = {.topic = topic, .queue = wanted};
+	struct lt_topic *t;
+	int status =
+	    find_topic(leat, topic, lt_wait_deadline(LT_TOPIC_OPEN_MS), &t);
+
+	if (LT_UNLIKELY(status != LEAT_OK))
+		return status;
+	if (LT_UNLIKELY((t->perm & LEAT_PERM_WRITE) == 0))
+		return LEAT_E_PERM;
+	status = pick_queue(t, &m, out);
+	t->turn += status == LEAT_OK && wanted < 0;
+	return status;
+}
+
 void
 lt_relay_announce(struct leat *leat)
 {

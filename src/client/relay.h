@@ -37,6 +37,19 @@ struct lt_relay { /* pointers borrowed for the call */
  */
 int lt_relay_submit(struct leat *leat, const struct lt_relay *message,
     uint64_t deadline, void *user) LT_MUST_CHECK;
+/*
+ * The queue that a message goes to: wanted if it is not negative (QUEUE if
+ * there is none such), else the next in turn. Opens the topic if it is not
+ * open: leat-queue is asked then. NOTFOUND, PERM, DENIED, TIMEOUT.
+ */
+int lt_relay_queue(struct leat *leat, const char *topic, int32_t wanted,
+    uint32_t *out) LT_MUST_CHECK;
+/* The log's end as the store shows it: what is below can be read. */
+uint64_t lt_relay_log_end(const struct leat *leat);
+/* From now on leat_fd() becomes readable when the log grew, if it was armed and
+ * that is wanted (at first it is not). DENIED. */
+int lt_relay_follow(struct leat *leat, int timeout_ms) LT_MUST_CHECK;
+void lt_relay_want_log(struct leat *leat, int on);
 /* What was submitted exists for the store from here on; wakes it. */
 void lt_relay_announce(struct leat *leat);
 

@@ -204,7 +204,7 @@ leat_arm(struct leat *leat)
 {
 	struct lt_lane_shared *lane;
 	uint64_t want_logged, want_synced;
-	uint32_t bits = LT_LANE_WAIT_DATA | LT_LANE_WAIT_EVENTFD;
+	uint32_t bits = LT_LANE_WAIT_EVENTFD;
 
 	if (!lt_connect_valid(leat))
 		return LEAT_E_INVALID;
@@ -215,6 +215,8 @@ leat_arm(struct leat *leat)
 	lt_link_pump(leat, lt_clock_mono_ms());
 	lt_doorbell_drain(leat->client_bell);
 	lt_doorbell_drain(leat->timer);
+	if (leat->consumers != NULL || leat->wants_log)
+		bits |= LT_LANE_WAIT_DATA;
 	if (leat->in_flight != 0)
 		bits |= LT_LANE_WAIT_RECEIPT;
 	lt_receipt_want(leat, &want_logged, &want_synced);

@@ -247,7 +247,8 @@ struct lt_wire_attach {
 	uint32_t uid;
 	uint32_t has_old;
 	uint32_t topic_count;
-	uint32_t relay; /* 1: may publish for remote clients */
+	uint32_t relay; /* 1: may publish for remote clients; 2: is woken when
+			   the log grows */
 	uint32_t reserved;
 };
 /* The store mapped the page; the queue manager seals it now. */

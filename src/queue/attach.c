@@ -157,7 +157,7 @@ lt_attach_send(struct lt_session *s, int counted)
 	msg->pid = s->peer.pid;
 	msg->uid = s->peer.uid;
 	msg->topic_count = (uint32_t)n;
-	msg->relay = lt_grants_may_relay(m, &s->peer);
+	msg->relay = lt_grants_may_relay(m, &s->peer) | s->follows << 1;
 	if (fresh && s->page_fd >= 0) {
 		msg->has_old = 1;
 		fds[fd_count++] = s->page_fd;

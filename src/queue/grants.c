@@ -49,7 +49,7 @@ lt_grants_may_connect(struct lt_manager *m, const struct lt_peer *peer)
 }
 
 /* For remote clients, in their names: the broker's own processes only. */
-int
+uint32_t
 lt_grants_may_relay(const struct lt_manager *m, const struct lt_peer *peer)
 {
 	return peer->uid == m->uid || peer->uid == 0;

@@ -430,6 +430,21 @@ lt_session_on_lane(struct lt_job *job)
 	lt_job_reply(job, &reply, sizeof(reply), 0, &s->lane_fd, 1);
 }
 
+/* Kept by the store, said again whenever the session is attached. */
+void
+lt_session_on_follow(struct lt_job *job)
+{
+	struct lt_session *s = lt_job_session(job);
+	struct lt_wire_watch msg = {.session = s->id, .on = 1};
+
+	if (lt_grants_may_relay(job->m, &s->peer)) {
+		s->follows = 1;
+		lt_wire_init(&msg.h, LT_OP_S_WATCH, sizeof(msg), 0, 0);
+		lt_storelink_send(job->m, &msg, sizeof(msg));
+	}
+	lt_job_done(job, s->follows ? LEAT_OK : LEAT_E_DENIED);
+}
+
 /* --- taken over from the queue manager before us ------------------------- */
 
 static void

@@ -56,6 +56,7 @@ struct lt_session {
 	int to_store;
 	int to_client;
 	uint64_t logged; /* as told at the last attach */
+	uint32_t follows; /* is woken when the log grows */
 	uint64_t gone_ms; /* when the connection went; 0: connected */
 	struct lt_open *opens;
 	size_t open_count, open_capacity;
@@ -78,6 +79,7 @@ int lt_session_rewatch(struct lt_session *s, int pidfd) LT_MUST_CHECK;
 void lt_session_on_hello(struct lt_job *job);
 void lt_session_on_bye(struct lt_job *job);
 void lt_session_on_lane(struct lt_job *job);
+void lt_session_on_follow(struct lt_job *job);
 /* The connection went. */
 void lt_session_hangup(struct lt_session *s);
 /* End for good: claims go back, the store drains the lane, then all is
@@ -115,7 +117,8 @@ unsigned lt_grants_group(
 int lt_grants_read(struct lt_manager *m, const struct lt_peer *peer,
     const struct lt_topic *topic) LT_MUST_CHECK;
 int lt_grants_may_connect(struct lt_manager *m, const struct lt_peer *peer);
-int lt_grants_may_relay(const struct lt_manager *m, const struct lt_peer *peer);
+uint32_t lt_grants_may_relay(
+    const struct lt_manager *m, const struct lt_peer *peer);
 struct lt_open *lt_grants_find(struct lt_session *s, uint32_t topic);
 /* Remember that the session opened a topic. LEAT_OK, LIMIT, NOMEM. */
 int lt_grants_open(

@@ -250,6 +250,8 @@ on_watch(struct lt_duty *d, struct received *r)
 	struct lt_cq *cq;
 	int status;
 
+	if (s != NULL && m->topic == 0)
+		return lt_feed_follow(d, s);
 	if (s == NULL || t == NULL || m->queue >= LT_QUEUES_MAX)
 		return LEAT_OK; /* gone meanwhile */
 	if (!m->on) {

@@ -236,6 +236,7 @@ struct lt_duty {
 	struct lt_session *touched;
 	struct lt_session *unsynced;
 	struct lt_feed *touched_feeds;
+	struct lt_feed log_feed; /* no queue, no ring: who follows the log */
 
 	uint32_t max_record; /* bytes */
 	uint32_t store_ip;
@@ -304,6 +305,8 @@ int lt_feed_ring(struct lt_duty *d, struct lt_cq *cq, int fd) LT_MUST_CHECK;
 void lt_feed_unring(struct lt_duty *d, struct lt_cq *cq);
 int lt_feed_watch(
     struct lt_duty *d, struct lt_cq *cq, struct lt_session *s) LT_MUST_CHECK;
+/* The session is woken when the log grows. */
+int lt_feed_follow(struct lt_duty *d, struct lt_session *s) LT_MUST_CHECK;
 void lt_feed_unwatch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s);
 /* The session goes: it watches nothing any more. */
 void lt_feed_forget(struct lt_duty *d, struct lt_session *s);

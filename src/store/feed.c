@@ -62,7 +62,7 @@ drop_ring(struct lt_feed *f)
 static void
 free_if_unused(struct lt_duty *d, struct lt_feed *f)
 {
-	if (f->seg.base == NULL && f->watcher_count == 0)
+	if (f != &d->log_feed && f->seg.base == NULL && f->watcher_count == 0)
 		free_feed(d, f);
 }
 
@@ -105,14 +105,11 @@ lt_feed_unring(struct lt_duty *d, struct lt_cq *cq)
 	free_if_unused(d, f);
 }
 
-int
-lt_feed_watch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s)
+static int
+add_watcher(struct lt_duty *d, struct lt_feed *f, struct lt_session *s)
 {
-	struct lt_feed *f;
-	int status = lt_feed_get(d, cq, &f);
+	int status;
 
-	if (status != LEAT_OK)
-		return status;
 	for (size_t i = 0; i < f->watcher_count; i++)
 		if (f->watchers[i] == s)
 			return LEAT_OK;
@@ -128,6 +125,21 @@ lt_feed_watch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s)
 	f->watchers[f->watcher_count++] = s;
 	s->watches[s->watch_count++] = f;
 	return LEAT_OK;
+}
+
+int
+lt_feed_watch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s)
+{
+	struct lt_feed *f;
+	int status = lt_feed_get(d, cq, &f);
+
+	return status == LEAT_OK ? add_watcher(d, f, s) : status;
+}
+
+int
+lt_feed_follow(struct lt_duty *d, struct lt_session *s)
+{
+	return add_watcher(d, &d->log_feed, s);
 }
 
 static void

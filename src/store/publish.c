@@ -113,6 +113,10 @@ commit_feeds(struct lt_duty *d)
 	struct lt_session *s;
 	uint64_t bytes = 0, before;
 
+	if (LT_UNLIKELY(d->log_feed.watcher_count > 0)) {
+		d->log_feed.next_touched = d->touched_feeds;
+		d->touched_feeds = &d->log_feed;
+	}
 	for (f = d->touched_feeds; f != NULL; f = f->next_touched) {
 		f->is_touched = 0;
 		if (f->seg.base != NULL) {
@@ -427,7 +431,8 @@ lt_publish_run(struct lt_duty *d)
 	    &d->state->completed_end, end, memory_order_relaxed);
 	atomic_store_explicit(
 	    &d->state->store_ms, d->store_ms, memory_order_relaxed);
-	atomic_store_explicit(&d->beacon->log_end, end, memory_order_relaxed);
+	/* release: who reads the log below it, in lt_relay_log_end */
+	atomic_store_explicit(&d->beacon->log_end, end, memory_order_release);
 	lt_stat_set(store_log_end, end);
 	wake_touched(d);
 	answer(d, LEAT_LOGGED);

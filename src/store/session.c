@@ -278,7 +278,7 @@ make_session(struct lt_duty *d, const struct lt_wire_attach *m,
 	s->id = m->session;
 	s->born_ip = LOCAL_IP;
 	s->born_port = m->pid;
-	s->may_relay = m->relay;
+	s->may_relay = m->relay & 1;
 	s->store_event = fds[FD_STORE_EVENT];
 	s->client_event = fds[FD_CLIENT_EVENT];
 	fds[FD_STORE_EVENT] = -1;
@@ -286,6 +286,8 @@ make_session(struct lt_duty *d, const struct lt_wire_attach *m,
 	status = attach_new(d, s, m, fds);
 	if (status == LEAT_OK)
 		status = set_grants(s, topics, m->topic_count);
+	if (status == LEAT_OK && (m->relay & 2) != 0)
+		status = lt_feed_follow(d, s);
 	if (status == LEAT_OK)
 		status = enroll(d, s);
 	if (status != LEAT_OK) {

@@ -1,0 +1,134 @@
+/*
+ * call.c - answers, and calls that wait.
+ *
+ * Header and body of an answer are written into one piece of the connection's
+ * output: room for both is asked for before the header's size is known, and
+ * the body follows directly behind it.
+ */
+#include "config.h"
+#include "remoting/call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "remoting/worker.h"
+
+#define REMARK_BYTES 512
+
+int
+lt_answer_begin(struct lt_worker *w, const struct lt_ticket *t, int32_t code,
+    size_t header_bytes, size_t body_bytes, struct lt_answer *a)
+{
+	size_t room = LT_REMOTING_PREFIX + header_bytes + body_bytes;
+
+	if (t->oneway)
+		return 0;
+	a->conn = lt_conn_find(w->net, t->conn);
+	if (a->conn == NULL)
+		return 0;
+	a->at = lt_conn_room(a->conn, room);
+	if (a->at == NULL)
+		return 0;
+	lt_remoting_begin(&a->e, a->at, room - body_bytes,
+	    (enum lt_remoting_encoding)t->encoding, code, LT_REMOTING_RESPONSE,
+	    t->opaque);
+	return 1;
+}
+
+uint8_t *
+lt_answer_body(struct lt_answer *a, const char *remark, size_t body_bytes)
+{
+	size_t n = lt_remoting_end(
+	    &a->e, remark, remark != NULL ? strlen(remark) : 0, body_bytes);
+
+	LT_ASSERT(n > 0); /* header_bytes was too small: a bug of ours */
+	a->bytes = n + body_bytes;
+	return a->at + n;
+}
+
+void
+lt_answer_end(struct lt_answer *a)
+{
+	lt_conn_put(a->conn, a->bytes);
+}
+
+void
+lt_answer_status(struct lt_worker *w, const struct lt_ticket *t, int32_t code,
+    const char *remark, ...)
+{
+	char text[REMARK_BYTES];
+	struct lt_answer a;
+	va_list args;
+
+	/* An escaped remark may be six times as long. */
+	if (!lt_answer_begin(w, t, code, 256 + 6 * sizeof text, 0, &a))
+		return;
+	if (remark != NULL) {
+		va_start(args, remark);
+		(void)vsnprintf(text, sizeof text, remark, args);
+		va_end(args);
+	}
+	(void)lt_answer_body(&a, remark != NULL ? text : NULL, 0);
+	lt_answer_end(&a);
+}
+
+/* --- calls that wait -------------------------------------------------------
+ */
+
+struct detached {
+	struct lt_call call;
+	struct lt_remoting request;
+	uint8_t bytes[];
+};
+
+static size_t
+texts_of(const struct lt_remoting *h)
+{
+	size_t sum = h->remark.bytes;
+
+	for (uint32_t i = 0; i < h->ext_count; i++)
+		sum += h->ext[i].name.bytes + h->ext[i].value.bytes;
+	return sum;
+}
+
+static void
+move(struct lt_remoting_text *text, uint8_t **at)
+{
+	if (text->p == NULL)
+		return;
+	memcpy(*at, text->p, text->bytes);
+	text->p = (const char *)*at;
+	*at += text->bytes;
+}
+
+struct lt_call *
+lt_call_detach(const struct lt_call *call)
+{
+	struct detached *d = lt_mem_resize(
+	    NULL, sizeof *d + texts_of(call->request) + call->body_bytes);
+	uint8_t *at;
+
+	if (d == NULL)
+		return NULL;
+	d->call = *call;
+	d->request = *call->request;
+	d->call.request = &d->request;
+	at = d->bytes;
+	move(&d->request.remark, &at);
+	for (uint32_t i = 0; i < d->request.ext_count; i++) {
+		move(&d->request.ext[i].name, &at);
+		move(&d->request.ext[i].value, &at);
+	}
+	if (call->body_bytes > 0)
+		memcpy(at, call->body, call->body_bytes);
+	d->call.body = at;
+	return &d->call;
+}
+
+void
+lt_call_free(struct lt_call *detached)
+{
+	lt_mem_free(detached);
+}

@@ -1,0 +1,199 @@
+/*
+ * clerk.c - one thread, one list in, one list back for each worker.
+ */
+#include "config.h"
+#include "remoting/clerk.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/queue.h>
+
+#include "base/mem.h"
+#include "base/sys.h"
+#include "leat/status.h"
+#include "remoting/worker.h"
+
+struct item {
+	STAILQ_ENTRY(item) link;
+	struct lt_clerk_inbox *inbox;
+	struct lt_call *call;
+	lt_clerk_work *work;
+	lt_clerk_done *done;
+	int status;
+};
+STAILQ_HEAD(items, item);
+
+struct lt_clerk_inbox {
+	struct lt_clerk *clerk;
+	struct lt_net *net;
+	struct items back; /* lock */
+	struct lt_clerk_inbox *next;
+};
+
+struct lt_clerk {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	struct items waiting; /* lock */
+	size_t count; /* lock */
+	int stop; /* lock */
+	struct leat *leat; /* the thread's */
+	struct lt_clerk_inbox *inboxes;
+};
+
+static void *
+run(void *arg)
+{
+	struct lt_clerk *clerk = arg;
+	struct item *it;
+
+	(void)pthread_setname_np(pthread_self(), "gateway-clerk");
+	pthread_mutex_lock(&clerk->lock);
+	while (!clerk->stop) {
+		it = STAILQ_FIRST(&clerk->waiting);
+		if (it == NULL) {
+			pthread_cond_wait(&clerk->change, &clerk->lock);
+			continue;
+		}
+		STAILQ_REMOVE_HEAD(&clerk->waiting, link);
+		pthread_mutex_unlock(&clerk->lock);
+		it->status = it->work(clerk->leat, it->call);
+		pthread_mutex_lock(&clerk->lock);
+		clerk->count--;
+		STAILQ_INSERT_TAIL(&it->inbox->back, it, link);
+		lt_net_wake(it->inbox->net);
+	}
+	pthread_mutex_unlock(&clerk->lock);
+	return NULL;
+}
+
+int
+lt_clerk_start(const struct leat_options *options, struct lt_clerk **out)
+{
+	struct lt_clerk *clerk = lt_mem_alloc(sizeof *clerk);
+	sigset_t all, before;
+	int err, status;
+
+	if (clerk == NULL)
+		return LEAT_E_NOMEM;
+	status = leat_connect(options, &clerk->leat);
+	if (status != LEAT_OK) {
+		lt_mem_free(clerk);
+		return status;
+	}
+	STAILQ_INIT(&clerk->waiting);
+	pthread_mutex_init(&clerk->lock, NULL);
+	pthread_cond_init(&clerk->change, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&clerk->thread, NULL, run, clerk);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err != 0) {
+		leat_close(clerk->leat);
+		lt_mem_free(clerk);
+		return lt_sys_status(err);
+	}
+	*out = clerk;
+	return LEAT_OK;
+}
+
+static void
+free_items(struct items *items)
+{
+	struct item *it;
+
+	while ((it = STAILQ_FIRST(items)) != NULL) {
+		STAILQ_REMOVE_HEAD(items, link);
+		lt_call_free(it->call);
+		lt_mem_free(it);
+	}
+}
+
+void
+lt_clerk_stop(struct lt_clerk *clerk)
+{
+	struct lt_clerk_inbox *inbox;
+
+	pthread_mutex_lock(&clerk->lock);
+	clerk->stop = 1;
+	pthread_cond_signal(&clerk->change);
+	pthread_mutex_unlock(&clerk->lock);
+	pthread_join(clerk->thread, NULL);
+	free_items(&clerk->waiting);
+	while ((inbox = clerk->inboxes) != NULL) {
+		clerk->inboxes = inbox->next;
+		free_items(&inbox->back);
+		lt_mem_free(inbox);
+	}
+	leat_close(clerk->leat);
+	pthread_cond_destroy(&clerk->change);
+	pthread_mutex_destroy(&clerk->lock);
+	lt_mem_free(clerk);
+}
+
+struct lt_clerk_inbox *
+lt_clerk_inbox(struct lt_clerk *clerk, struct lt_net *net)
+{
+	struct lt_clerk_inbox *inbox = lt_mem_alloc(sizeof *inbox);
+
+	if (inbox == NULL)
+		return NULL;
+	inbox->clerk = clerk;
+	inbox->net = net;
+	STAILQ_INIT(&inbox->back);
+	inbox->next = clerk->inboxes;
+	clerk->inboxes = inbox;
+	return inbox;
+}
+
+void
+lt_clerk_collect(struct lt_clerk_inbox *inbox)
+{
+	struct items back = STAILQ_HEAD_INITIALIZER(back);
+	struct item *it;
+
+	pthread_mutex_lock(&inbox->clerk->lock);
+	STAILQ_CONCAT(&back, &inbox->back);
+	pthread_mutex_unlock(&inbox->clerk->lock);
+	while ((it = STAILQ_FIRST(&back)) != NULL) {
+		STAILQ_REMOVE_HEAD(&back, link);
+		it->call->conn =
+		    lt_conn_find(inbox->net, it->call->ticket.conn);
+		it->done(it->call, it->status);
+		lt_mem_free(it);
+	}
+}
+
+int
+lt_clerk_submit(struct lt_clerk_inbox *inbox, const struct lt_call *call,
+    lt_clerk_work *work, lt_clerk_done *done)
+{
+	struct lt_clerk *clerk = inbox->clerk;
+	struct item *it;
+	int is_full;
+
+	pthread_mutex_lock(&clerk->lock);
+	is_full = clerk->count >= LT_CLERK_WAITING_MAX;
+	clerk->count += !is_full;
+	pthread_mutex_unlock(&clerk->lock);
+	if (is_full)
+		return LEAT_E_BUSY;
+	it = lt_mem_alloc(sizeof *it);
+	if (it != NULL)
+		it->call = lt_call_detach(call);
+	if (it == NULL || it->call == NULL) {
+		lt_mem_free(it);
+		pthread_mutex_lock(&clerk->lock);
+		clerk->count--;
+		pthread_mutex_unlock(&clerk->lock);
+		return LEAT_E_NOMEM;
+	}
+	it->inbox = inbox;
+	it->work = work;
+	it->done = done;
+	pthread_mutex_lock(&clerk->lock);
+	STAILQ_INSERT_TAIL(&clerk->waiting, it, link);
+	pthread_cond_signal(&clerk->change);
+	pthread_mutex_unlock(&clerk->lock);
+	return LEAT_OK;
+}

@@ -1,0 +1,219 @@
+/*
+ * worker.c - a worker's rounds: frames in, what they ask for together, answers
+ * out; then it sleeps until a socket, the store or the clerk has something.
+ *
+ * Whoever sleeps has armed its session first and looked at the log's end once
+ * more, so nothing that comes meanwhile is slept through.
+ */
+#include "config.h"
+#include "remoting/worker.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "leat/status.h"
+
+#define TICK_MS 100
+#define FOLLOW_MS 5000
+#define FOLLOW_BYTES (8u << 20) /* of the log in one round */
+
+/* --- dispatch --------------------------------------------------------------
+ */
+
+/* In order of the codes. */
+static const struct row {
+	int32_t code; /* first */
+	void (*handle)(struct lt_call *call);
+} rows[] = {
+#define CODE(number, name, handler) {number, handler},
+#include "remoting/codes.def"
+};
+
+static int
+by_code(const void *a, const void *b)
+{
+	int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+dispatch(struct lt_call *call)
+{
+	const struct row *row = bsearch(&call->request->code, rows,
+	    LT_COUNT(rows), sizeof rows[0], by_code);
+
+	if (row != NULL)
+		row->handle(call);
+	else
+		lt_answer_status(call->worker, &call->ticket,
+		    LT_CODE_NOT_SUPPORTED, "request type %d not supported",
+		    call->request->code);
+}
+
+/* --- the loop's callbacks --------------------------------------------------
+ */
+
+static int64_t
+cut(const uint8_t *p, size_t bytes, void *user)
+{
+	uint32_t length;
+
+	(void)user;
+	if (bytes < 4)
+		return 0;
+	length = lt_bytes_get32(p);
+	return length > LT_REMOTING_FRAME_MAX ? LEAT_E_TOOBIG
+					      : (int64_t)length + 4;
+}
+
+static int
+frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
+{
+	struct lt_worker *w = user;
+	struct lt_remoting_frame f;
+	struct lt_call call = {.worker = w, .conn = c, .request = &w->request};
+	int status = lt_remoting_frame(p, bytes, &f);
+
+	if (status == LEAT_OK)
+		status = lt_remoting_decode(&f, &w->request);
+	if (status != LEAT_OK)
+		return LEAT_E_CORRUPT;
+	if ((w->request.flag & LT_REMOTING_RESPONSE) != 0)
+		return LEAT_OK; /* to nothing that we asked */
+	call.ticket = (struct lt_ticket){
+	    .conn = lt_conn_id(c),
+	    .opaque = w->request.opaque,
+	    .encoding = (uint8_t)f.encoding,
+	    .oneway = (w->request.flag & LT_REMOTING_ONEWAY) != 0,
+	};
+	call.body = f.body;
+	call.body_bytes = f.body_bytes;
+	dispatch(&call);
+	return LEAT_OK;
+}
+
+/* Follow the log for those who wait; 1: there is more to do. */
+static int
+follow(struct lt_worker *w)
+{
+	uint64_t end = lt_relay_log_end(w->leat);
+	int status;
+
+	if (lt_tail_count(w->tail) == 0)
+		return 0;
+	status = lt_tail_follow(w->tail, end, FOLLOW_BYTES);
+	lt_pull_grown(w);
+	w->followed = end;
+	return status == LEAT_E_AGAIN;
+}
+
+static void
+after_round(void *user)
+{
+	struct lt_worker *w = user;
+	int more;
+
+	lt_relay_announce(w->leat);
+	lt_send_collect(w);
+	more = follow(w);
+	w->is_stuck = 0;
+	lt_relay_want_log(w->leat, lt_tail_count(w->tail) > 0);
+	if (more || leat_arm(w->leat) != 0 ||
+	    (lt_tail_count(w->tail) > 0 &&
+		lt_relay_log_end(w->leat) != w->followed))
+		lt_net_wake(w->net);
+}
+
+static void
+woken(void *user)
+{
+	struct lt_worker *w = user;
+
+	lt_clerk_collect(w->inbox);
+}
+
+static void
+tick(uint64_t now_ms, void *user)
+{
+	lt_pull_tick(user, now_ms);
+}
+
+/* What the descriptor told is looked at behind the round. */
+static void
+session_ready(void *user)
+{
+	(void)user;
+}
+
+static const struct lt_net_owner owner = {
+    .cut = cut,
+    .frame = frame,
+    .round = after_round,
+    .woken = woken,
+    .tick = tick,
+};
+
+/* --- life ------------------------------------------------------------------
+ */
+
+void
+lt_worker_destroy(struct lt_worker *w)
+{
+	if (w == NULL)
+		return;
+	if (w->net != NULL)
+		lt_net_destroy(w->net);
+	if (w->pull != NULL)
+		lt_pull_fini(w);
+	lt_send_fini(w);
+	lt_tail_destroy(w->tail);
+	if (w->view != NULL)
+		lt_cq_view_close(w->view);
+	if (w->reader != NULL)
+		lt_reader_close(w->reader);
+	leat_close(w->leat);
+	lt_mem_free(w);
+}
+
+int
+lt_worker_create(const struct lt_gateway *g,
+    const struct lt_worker_config *config, struct lt_worker **out)
+{
+	struct lt_worker *w = lt_mem_alloc(sizeof *w);
+	int status, fd = -1;
+
+	if (w == NULL)
+		return LEAT_E_NOMEM;
+	w->g = g;
+	status = leat_connect(&config->session, &w->leat);
+	if (status == LEAT_OK)
+		status = lt_relay_follow(w->leat, FOLLOW_MS);
+	if (status == LEAT_OK)
+		status = lt_reader_open(config->store_dir, &w->reader);
+	if (status == LEAT_OK)
+		status = lt_cq_view_open(config->store_dir, &w->view);
+	if (status == LEAT_OK)
+		status = lt_tail_create(w->reader, &w->tail);
+	if (status == LEAT_OK)
+		status = lt_pull_init(w);
+	if (status == LEAT_OK)
+		status =
+		    lt_net_create(&owner, w, &config->limits, TICK_MS, &w->net);
+	if (status == LEAT_OK &&
+	    (w->inbox = lt_clerk_inbox(g->clerk, w->net)) == NULL)
+		status = LEAT_E_NOMEM;
+	if (status == LEAT_OK && (fd = leat_fd(w->leat)) < 0)
+		status = fd;
+	if (status == LEAT_OK)
+		status = lt_net_watch(w->net, fd, session_ready, w);
+	if (status != LEAT_OK) {
+		lt_worker_destroy(w);
+		return status;
+	}
+	lt_net_wake(w->net);
+	*out = w;
+	return LEAT_OK;
+}

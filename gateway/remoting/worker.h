@@ -1,0 +1,79 @@
+/*
+ * worker.h - one worker thread: its loop, its session with the broker, its view
+ * of the log, and what waits in it. Private to gateway/remoting.
+ */
+#ifndef LT_REMOTING_WORKER_H
+#define LT_REMOTING_WORKER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <leat/leat.h>
+#include "client/relay.h"
+#include "net/net.h"
+#include "proto/limits.h"
+#include "remoting/clerk.h"
+#include "remoting/call.h"
+#include "store/consumequeue.h"
+#include "store/reader.h"
+#include "tail/tail.h"
+
+struct lt_hub;
+struct lt_sending; /* send.c */
+struct lt_pull; /* pull.c */
+
+/* What all workers share; set up before they start, then read only. */
+struct lt_gateway {
+	struct lt_hub *hub;
+	struct lt_clerk *clerk;
+	const char *broker_name, *cluster_name;
+	uint32_t store_ip; /* host order: in message ids */
+	uint16_t store_port;
+	uint32_t max_body_bytes;
+	uint32_t default_queues; /* of a topic made by sending to it */
+	int auto_create;
+};
+
+struct lt_worker {
+	const struct lt_gateway *g;
+	struct lt_net *net;
+	struct leat *leat;
+	struct lt_reader *reader;
+	struct lt_cq_view *view;
+	struct lt_tail *tail;
+	uint64_t followed; /* the log's end when it was followed last */
+	struct lt_remoting request; /* of the frame being served */
+	struct lt_clerk_inbox *inbox;
+	struct lt_pull *pull; /* held ones */
+	struct lt_sending *free_sendings;
+	uint64_t sending; /* messages in flight */
+	int is_stuck; /* this round: the lane has no room */
+	char text[LT_PROPERTIES_MAX]; /* of the message being sent */
+};
+
+struct lt_worker_config {
+	struct leat_options session;
+	int store_dir; /* DIR/store, borrowed */
+	struct lt_net_limits limits;
+};
+/* leat_error(NULL) has a line if it is the session that could not be made. */
+int lt_worker_create(const struct lt_gateway *g,
+    const struct lt_worker_config *config,
+    struct lt_worker **out) LT_MUST_CHECK;
+/* Its clerk has been stopped. */
+void lt_worker_destroy(struct lt_worker *w);
+
+/* send.c: 10, 310, 320. */
+void lt_send_on_message(struct lt_call *call);
+/* Receipts that have come are answered. */
+void lt_send_collect(struct lt_worker *w);
+void lt_send_fini(struct lt_worker *w);
+
+/* pull.c: 11, 361. */
+int lt_pull_init(struct lt_worker *w) LT_MUST_CHECK;
+void lt_pull_fini(struct lt_worker *w); /* behind the net, before the tail */
+void lt_pull_on_pull(struct lt_call *call);
+/* Held pulls of queues that grew; those whose time is over. */
+void lt_pull_grown(struct lt_worker *w);
+void lt_pull_tick(struct lt_worker *w, uint64_t now_ms);
+
+#endif
