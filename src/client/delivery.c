@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "proto/offsetid.h"
 
 /* UNIQ_KEY; of a record without one, RocketMQ's offset id: host and position.
  */
@@ -24,8 +25,9 @@ fill_id(struct leat_delivery *d, const struct lt_record_view *v,
 		memcpy(d->id, t->id, t->id_bytes);
 		d->id[t->id_bytes] = '\0';
 	} else {
-		lt_bytes_hex64(d->id, lt_bytes_get64(host));
-		lt_bytes_hex64(d->id + 16, (uint64_t)v->log_offset);
+		lt_offsetid_encode(d->id,
+		    &(struct lt_offsetid){lt_bytes_get32(host),
+			lt_bytes_get32(host + 4), (uint64_t)v->log_offset});
 	}
 	d->id[LEAT_ID_CHARS] = '\0';
 }

@@ -17,6 +17,7 @@
 #include "leat/status.h"
 #include "proto/limits.h"
 #include "proto/name.h"
+#include "proto/properties.h"
 
 #define CRC_MASK 0x7fffffffu
 #define SYS_BORN_V6 0x10u
@@ -493,56 +494,22 @@ int
 lt_record_property_next(const struct lt_record_view *view, size_t *cursor,
     struct lt_record_property *out)
 {
-	const char *end = view->props + view->props_bytes;
-	const char *p = view->props + *cursor;
-
-	while (p < end) {
-		/* RocketMQ accepts a last pair without its terminator. */
-		const char *stop = memchr(p, 2, (size_t)(end - p));
-		const char *next = stop == NULL ? end : stop + 1;
-		const char *mid;
-
-		if (stop == NULL)
-			stop = end;
-		mid = memchr(p, 1, (size_t)(stop - p));
-		if (mid != NULL && mid > p && mid + 1 < stop) {
-			out->name = p;
-			out->name_bytes = (size_t)(mid - p);
-			out->value = mid + 1;
-			out->value_bytes = (size_t)(stop - mid - 1);
-			*cursor = (size_t)(next - view->props);
-			return LEAT_OK;
-		}
-		p = next;
-	}
-	*cursor = view->props_bytes;
-	return LEAT_E_END;
+	return lt_properties_next(view->props, view->props_bytes, cursor, out);
 }
 
 int
 lt_record_property(const struct lt_record_view *view, const char *name,
     size_t name_bytes, const char **value, size_t *value_bytes)
 {
-	struct lt_record_property it;
-	size_t cursor = 0;
-
-	while (lt_record_property_next(view, &cursor, &it) == LEAT_OK) {
-		if (it.name_bytes == name_bytes &&
-		    memcmp(it.name, name, name_bytes) == 0) {
-			*value = it.value;
-			*value_bytes = it.value_bytes;
-			return LEAT_OK;
-		}
-	}
-	return LEAT_E_NOTFOUND;
+	return lt_properties_find(view->props, view->props_bytes, name,
+	    name_bytes, value, value_bytes);
 }
 
 void
 lt_record_texts(const struct lt_record_view *view, struct lt_record_texts *out)
 {
-	struct lt_record_view rest = *view;
 	struct lt_record_property it;
-	size_t cursor = 0;
+	size_t cursor = 0, props_bytes = view->props_bytes;
 
 	memset(out, 0, sizeof(*out));
 	/* Leat's own records begin with the id and end with the checksum. */
@@ -554,9 +521,10 @@ lt_record_texts(const struct lt_record_view *view, struct lt_record_texts *out)
 		out->id = view->props + HEAD_BYTES;
 		out->id_bytes = UNIQ_HEX;
 		cursor = LT_RECORD_UNIQ_BYTES;
-		rest.props_bytes -= LT_RECORD_CRC_BYTES;
+		props_bytes -= LT_RECORD_CRC_BYTES;
 	}
-	while (lt_record_property_next(&rest, &cursor, &it) == LEAT_OK) {
+	while (lt_properties_next(view->props, props_bytes, &cursor, &it) ==
+	       LEAT_OK) {
 		if (it.name_bytes == 4 && out->keys == NULL &&
 		    memcmp(it.name, "KEYS", 4) == 0) {
 			out->keys = it.value;

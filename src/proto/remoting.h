@@ -8,7 +8,8 @@
  * A decoded header's texts point into the bytes that were decoded, in which
  * JSON escapes have been resolved in place. Unknown keys are skipped, order is
  * free, values of extFields may be strings, numbers, true or false; null is
- * absent. The text of a number is kept as it was received.
+ * absent. The text of what is no string is kept as it was received. In the
+ * binary encoding an empty text is absent, and a code has 16 bits (with sign).
  */
 #ifndef LT_PROTO_REMOTING_H
 #define LT_PROTO_REMOTING_H
@@ -71,15 +72,16 @@ struct lt_remoting_frame {
 /* The frame that begins at p, of which `bytes` are there. LEAT_OK;
  * LEAT_E_AGAIN: not all there yet (out->bytes: its size, 0: not known yet);
  * LEAT_E_CORRUPT: lengths that do not fit each other, or an unknown encoding;
- * LEAT_E_TOOBIG. */
+ * LEAT_E_TOOBIG. Wrong ones are seen as soon as the prefix is there. */
 int lt_remoting_frame(
     void *p, size_t bytes, struct lt_remoting_frame *out) LT_MUST_CHECK;
 /* Decode the header of a frame; its bytes are changed. LEAT_OK, or
- * LEAT_E_CORRUPT (not JSON, a number out of range, too many extFields...). */
+ * LEAT_E_CORRUPT (not JSON, a number out of range, too many extFields...).
+ * Language: JAVA if absent, OTHER if unknown. */
 int lt_remoting_decode(const struct lt_remoting_frame *frame,
     struct lt_remoting *out) LT_MUST_CHECK;
 
-/* The ext field of that name, or absent. Names are literals. */
+/* The ext field of that name (of several the last), or absent. */
 struct lt_remoting_text lt_remoting_find(
     const struct lt_remoting *h, const char *name);
 /* LEAT_OK; LEAT_E_NOTFOUND: absent; LEAT_E_INVALID: not a decimal number in
@@ -90,17 +92,22 @@ int lt_remoting_i32(
     const struct lt_remoting *h, const char *name, int32_t *out) LT_MUST_CHECK;
 /* 1 if the value is "true" in any case; absent or anything else 0. */
 int lt_remoting_bool(const struct lt_remoting *h, const char *name);
+/* "JAVA", "GO"...; "OTHER" for what has no name. Never NULL. */
+const char *lt_remoting_language(uint8_t language);
 
 /*
  * Encoding: into a buffer of the caller's, header first; the body follows from
- * elsewhere. What does not fit sets `full`, and end() says so.
+ * elsewhere. What does not fit sets `full`, and end() says so. Our language is
+ * OTHER: every client knows that name, and none looks at it.
  *
  *   lt_remoting_begin(&e, buf, room, encoding, code, flag, opaque);
  *   lt_remoting_put(&e, "msgId", id, id_bytes);
  *   lt_remoting_put_i64(&e, "queueOffset", n);
  *   n = lt_remoting_end(&e, remark, remark_bytes, body_bytes);
  */
-#define LT_REMOTING_VERSION 479 /* that of the release whose rules we follow */
+#define LT_REMOTING_VERSION                                                    \
+	479 /* that of the release whose rules we follow                       \
+	     */
 struct lt_remoting_encoder {
 	uint8_t *buf;
 	size_t room, used;
@@ -116,8 +123,12 @@ void lt_remoting_put(struct lt_remoting_encoder *e, const char *name,
     const char *value, size_t value_bytes);
 void lt_remoting_put_i64(
     struct lt_remoting_encoder *e, const char *name, int64_t value);
+/* A field as it was received, to be passed on. */
+void lt_remoting_put_ext(
+    struct lt_remoting_encoder *e, const struct lt_remoting_ext *field);
 /* Bytes of prefix and header, whose length field counts body_bytes too; 0 if
- * it did not fit. remark NULL: none. Every ext value is a quoted string. */
+ * it did not fit, or the header or the frame is larger than its limit. remark
+ * NULL: none. Every ext value is a quoted string. Once only. */
 size_t lt_remoting_end(struct lt_remoting_encoder *e, const char *remark,
     size_t remark_bytes, size_t body_bytes);
 

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proto/offsetid.h"
 #include "queue/keyindex.h"
 #include "shm/counter.h"
 #include "shm/ring.h"
@@ -20,7 +21,6 @@
 #define STEP_BYTES (4u << 20)
 #define FIND_MAX 256
 #define FIND_BYTES (16u << 20)
-#define ID_CHARS 32
 
 enum {
 	WHAT_ID = 1,
@@ -171,22 +171,21 @@ by_offset_id(struct lt_job *job, struct found *found)
 {
 	const struct lt_wire_find *req = (const void *)job->request;
 	struct lt_record_view v;
-	uint64_t host, at;
+	struct lt_offsetid id;
 	struct lt_topic *t;
 
-	if (strlen(req->key) != ID_CHARS ||
-	    lt_bytes_unhex64(req->key, &host) != 0 ||
-	    lt_bytes_unhex64(req->key + 16, &at) != 0 ||
-	    at >= lt_reader_limit(job->m->reader) ||
-	    lt_reader_get(job->m->reader, at, &v) != LEAT_OK)
+	if (lt_offsetid_decode(req->key, strlen(req->key), &id) != LEAT_OK ||
+	    id.log_offset >= lt_reader_limit(job->m->reader) ||
+	    lt_reader_get(job->m->reader, id.log_offset, &v) != LEAT_OK)
 		return;
-	if (lt_bytes_get64(v.base + 64) != host) /* store host and port */
+	if (lt_bytes_get32(v.base + 64) != id.ip || /* the store host */
+	    lt_bytes_get32(v.base + 68) != id.port)
 		return;
 	t = readable(job, &v);
 	if (t == NULL ||
 	    (req->topic[0] != 0 && strcmp(t->name, req->topic) != 0))
 		return;
-	found->at[0] = at;
+	found->at[0] = id.log_offset;
 	found->bytes[0] = v.bytes;
 	found->n = 1;
 }
