@@ -20,7 +20,7 @@ claim(struct lt_remoting_encoder *e, size_t bytes)
 {
 	uint8_t *at = e->buf + e->used;
 
-	if (LT_UNLIKELY(e->full || bytes > e->room - e->used)) {
+	if (LT_UNLIKELY(bytes > e->room - e->used)) {
 		e->full = 1;
 		return NULL;
 	}

@@ -29,6 +29,7 @@ count(const void *batch, size_t bytes)
 	memcpy(exact, batch, bytes);
 	while ((status = lt_batch_next(exact, bytes, &cursor, &m)) == LEAT_OK)
 		n++;
+	assert_true(cursor <= bytes);
 	free(exact);
 	assert_true(status == LEAT_E_END || status == LEAT_E_CORRUPT);
 	return status == LEAT_E_END ? n : -1;
@@ -93,6 +94,19 @@ test_lengths(void **state)
 	}
 }
 
+/* Sums that come out right by overflow. */
+static void
+test_overflow(void **state)
+{
+	uint8_t batch[38] = FIRST;
+
+	for (uint32_t total = 0; total < LT_BATCH_FIXED; total++) {
+		lt_bytes_put32(batch, total);
+		lt_bytes_put32(batch + 16, total - LT_BATCH_FIXED);
+		assert_int_equal(count(batch, 38), -1);
+	}
+}
+
 /* 32,767 bytes of properties are the most: an i16. */
 static void
 test_properties(void **state)
@@ -114,6 +128,7 @@ main(void)
 	    cmocka_unit_test(test_walk),
 	    cmocka_unit_test(test_cut),
 	    cmocka_unit_test(test_lengths),
+	    cmocka_unit_test(test_overflow),
 	    cmocka_unit_test(test_properties),
 	};
 

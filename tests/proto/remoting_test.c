@@ -477,6 +477,8 @@ test_binary_limits(void **state)
 	memset(b, 0, 29);
 	assert_int_equal(
 	    decode(LT_REMOTING_BINARY, (char *)b, 22), LEAT_E_CORRUPT);
+	assert_int_equal(
+	    decode(LT_REMOTING_BINARY, (char *)b, 27), LEAT_E_CORRUPT);
 	lt_bytes_put32(b + 17, 6); /* one pair of nothing: passed over */
 	assert_int_equal(decode(LT_REMOTING_BINARY, (char *)b, 27), LEAT_OK);
 	assert_int_equal(h.ext_count, 0);
@@ -587,6 +589,46 @@ test_encode_least(void **state)
 	assert_int_equal(h.code, 3442);
 }
 
+/* Every byte there is, as a value and as a name. */
+static void
+test_encode_bytes(void **state)
+{
+	char all[257];
+	struct lt_remoting_encoder e;
+	struct lt_remoting_frame f;
+	size_t n;
+
+	for (int i = 0; i < 257; i++)
+		all[i] = (char)i;
+	for (int encoding = 0; encoding < 2; encoding++) {
+		const struct lt_remoting_ext field = {{all, 257}, {all, 257}};
+
+		lt_remoting_begin(&e, large, sizeof(large), encoding, 1, 2, 3);
+		lt_remoting_put_ext(&e, &field);
+		n = lt_remoting_end(&e, all, 257, 0);
+		/* In JSON no control character remains, and the rest does. */
+		for (size_t i = 8; i < n && encoding == LT_REMOTING_JSON; i++)
+			assert_true(large[i] >= ' ');
+		if (encoding == LT_REMOTING_JSON) /* 7 of 2, 28 of 6 bytes */
+			assert_int_equal(n,
+			    8 +
+				strlen("{'code':1,'extFields':{'':''},'flag':2,"
+				       "'language':'OTHER','opaque':3,'remark':"
+				       "'','serializeTypeCurrentRPC':'JSON',"
+				       "'version':479}") +
+				3 * (257 + 7 + 28 * 5));
+		assert_int_equal(lt_remoting_frame(large, n, &f), LEAT_OK);
+		assert_int_equal(lt_remoting_decode(&f, &h), LEAT_OK);
+		assert_int_equal(h.ext_count, 1);
+		assert_int_equal(h.ext[0].name.bytes, 257);
+		assert_memory_equal(h.ext[0].name.p, all, 257);
+		assert_int_equal(h.ext[0].value.bytes, 257);
+		assert_memory_equal(h.ext[0].value.p, all, 257);
+		assert_int_equal(h.remark.bytes, 257);
+		assert_memory_equal(h.remark.p, all, 257);
+	}
+}
+
 /* A header with one value of so many bytes; its size, 0 if refused. */
 static size_t
 encode_value(int encoding, size_t value_bytes)
@@ -656,6 +698,7 @@ main(void)
 	    cmocka_unit_test(test_binary_name),
 	    cmocka_unit_test(test_encode),
 	    cmocka_unit_test(test_encode_least),
+	    cmocka_unit_test(test_encode_bytes),
 	    cmocka_unit_test(test_encode_limits),
 	};
 
