@@ -25,21 +25,37 @@ lt_properties_find(const char *props, size_t bytes, const char *name,
 	return LEAT_E_NOTFOUND;
 }
 
-/* The next pair that is not named in `without`. */
-static int
-next_kept(const char *props, size_t bytes, size_t *cursor,
-    const struct lt_properties_name *without, size_t count,
-    struct lt_record_property *out)
-{
-	while (lt_properties_next(props, bytes, cursor, out) == LEAT_OK) {
-		size_t i = 0;
+struct walk {
+	const char *props;
+	size_t bytes;
+	const struct lt_properties_name *without;
+	size_t count;
+	size_t cursor;
+	uint32_t seen; /* a bit for each of `without` */
+};
 
-		while (i < count &&
-		       !has_name(out, without[i].name, without[i].bytes))
-			i++;
-		if (i == count)
-			return LEAT_OK;
+static int
+is_left_out(struct walk *w, const struct lt_record_property *p)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		uint32_t bit = 1u << i;
+
+		if (!has_name(p, w->without[i].name, w->without[i].bytes))
+			continue;
+		if (!w->without[i].but_first || (w->seen & bit) != 0)
+			return 1;
+		w->seen |= bit;
 	}
+	return 0;
+}
+
+static int
+next_kept(struct walk *w, struct lt_record_property *out)
+{
+	while (
+	    lt_properties_next(w->props, w->bytes, &w->cursor, out) == LEAT_OK)
+		if (!is_left_out(w, out))
+			return LEAT_OK;
 	return LEAT_E_END;
 }
 
@@ -47,11 +63,12 @@ int
 lt_properties_measure(const char *props, size_t bytes,
     const struct lt_properties_name *without, size_t count, size_t *out)
 {
+	struct walk w = {props, bytes, without, count, 0, 0};
 	struct lt_record_property it;
-	size_t cursor = 0, sum = 0;
+	size_t sum = 0;
 
-	while (
-	    next_kept(props, bytes, &cursor, without, count, &it) == LEAT_OK) {
+	LT_ASSERT(count <= LT_PROPERTIES_NAMES_MAX);
+	while (next_kept(&w, &it) == LEAT_OK) {
 		if (memchr(it.value, 1, it.value_bytes) != NULL)
 			return LEAT_E_INVALID;
 		sum += it.name_bytes + it.value_bytes + 2;
@@ -64,11 +81,11 @@ char *
 lt_properties_copy(char *dst, const char *props, size_t bytes,
     const struct lt_properties_name *without, size_t count)
 {
+	struct walk w = {props, bytes, without, count, 0, 0};
 	struct lt_record_property it;
-	size_t cursor = 0;
 
-	while (
-	    next_kept(props, bytes, &cursor, without, count, &it) == LEAT_OK) {
+	LT_ASSERT(count <= LT_PROPERTIES_NAMES_MAX);
+	while (next_kept(&w, &it) == LEAT_OK) {
 		size_t pair = it.name_bytes + 1 + it.value_bytes;
 
 		memcpy(dst, it.name, pair);

@@ -8,6 +8,7 @@
 #define LT_PROTO_PROPERTIES_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include "base/check.h"
 #include "leat/status.h"
@@ -44,17 +45,20 @@ int lt_properties_find(const char *props, size_t bytes, const char *name,
 struct lt_properties_name {
 	const char *name;
 	size_t bytes;
+	int but_first; /* 1: the first of that name is kept */
 };
-#define LT_PROPERTIES_NAME(literal)                                            \
+#define LT_PROPERTIES_NAME(literal, but_first)                                 \
 	{                                                                      \
-		literal, sizeof(literal) - 1                                   \
+		literal, sizeof(literal) - 1, but_first                        \
 	}
+#define LT_PROPERTIES_NAMES_MAX 32
 
 /*
  * A copy as a record may hold it: well-formed pairs to the last byte, without
- * those named in `without` (count of them). measure: LEAT_OK and its size; or
- * LEAT_E_INVALID: a value that is kept holds byte 1, which readers of a record
- * would refuse. copy: dst has the room that measure said; the end of the copy.
+ * those named in `without` (count of them, at most LT_PROPERTIES_NAMES_MAX).
+ * measure: LEAT_OK and its size; or LEAT_E_INVALID: a value that is kept holds
+ * byte 1, which no record may. copy: dst has the room that measure said; the
+ * end of the copy.
  */
 int lt_properties_measure(const char *props, size_t bytes,
     const struct lt_properties_name *without, size_t count,

@@ -8,8 +8,9 @@
 #include "proto/properties.h"
 
 static const struct lt_properties_name without[] = {
-    LT_PROPERTIES_NAME("POP_CK"),
-    LT_PROPERTIES_NAME("__CRC32#"),
+    LT_PROPERTIES_NAME("POP_CK", 0),
+    LT_PROPERTIES_NAME("__CRC32#", 0),
+    LT_PROPERTIES_NAME("UNIQ_KEY", 1),
 };
 
 static void
@@ -70,11 +71,11 @@ check_copy(const char *props, const char *want)
 
 	memset(out, '~', sizeof(out));
 	assert_int_equal(
-	    lt_properties_measure(props, strlen(props), without, 2, &n),
+	    lt_properties_measure(props, strlen(props), without, 3, &n),
 	    LEAT_OK);
 	assert_int_equal(n, strlen(want));
 	assert_ptr_equal(
-	    lt_properties_copy(out, props, strlen(props), without, 2), out + n);
+	    lt_properties_copy(out, props, strlen(props), without, 3), out + n);
 	assert_memory_equal(out, want, n);
 	assert_int_equal(out[n], '~');
 }
@@ -94,13 +95,24 @@ test_copy(void **state)
 	check_copy("POP_CK\1x\1y\2a\1b", "a\1b\2"); /* left out: no matter */
 }
 
+/* The first of that name, wherever it is, and no other. */
+static void
+test_but_first(void **state)
+{
+	check_copy("UNIQ_KEY\1x\2", "UNIQ_KEY\1x\2");
+	check_copy("UNIQ_KEY\1x\2a\1b\2UNIQ_KEY\1x\2UNIQ_KEY\1y",
+	    "UNIQ_KEY\1x\2a\1b\2");
+	check_copy("UNIQ_KEY\1\2a\1b\2UNIQ_KEY\1y", /* no pair */
+	    "a\1b\2UNIQ_KEY\1y\2");
+}
+
 /* What no reader of a record could tell apart is refused. */
 static void
 test_refused(void **state)
 {
 	size_t n = 77;
 
-	assert_int_equal(lt_properties_measure("a\1b\1c\2", 6, without, 2, &n),
+	assert_int_equal(lt_properties_measure("a\1b\1c\2", 6, without, 3, &n),
 	    LEAT_E_INVALID);
 	assert_int_equal(
 	    lt_properties_measure("a\1\1", 3, NULL, 0, &n), LEAT_E_INVALID);
@@ -114,6 +126,7 @@ main(void)
 	    cmocka_unit_test(test_walk),
 	    cmocka_unit_test(test_find),
 	    cmocka_unit_test(test_copy),
+	    cmocka_unit_test(test_but_first),
 	    cmocka_unit_test(test_refused),
 	};
 

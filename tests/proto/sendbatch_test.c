@@ -1,4 +1,4 @@
-/* batch_test.c - inner messages of a batch send, whole and cut. */
+/* sendbatch_test.c - inner messages of a batch send, whole and cut. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "leat/status.h"
-#include "proto/batch.h"
+#include "proto/sendbatch.h"
 
 /* Two messages as Java's MessageDecoder writes them. */
 #define FIRST                                                                  \
@@ -21,13 +21,14 @@ static int
 count(const void *batch, size_t bytes)
 {
 	uint8_t *exact = malloc(bytes + (bytes == 0));
-	struct lt_batch_message m;
+	struct lt_sendbatch_message m;
 	size_t cursor = 0;
 	int n = 0, status;
 
 	assert_non_null(exact);
 	memcpy(exact, batch, bytes);
-	while ((status = lt_batch_next(exact, bytes, &cursor, &m)) == LEAT_OK)
+	while (
+	    (status = lt_sendbatch_next(exact, bytes, &cursor, &m)) == LEAT_OK)
 		n++;
 	assert_true(cursor <= bytes);
 	free(exact);
@@ -39,11 +40,11 @@ static void
 test_walk(void **state)
 {
 	static const char batch[] = FIRST SECOND;
-	struct lt_batch_message m;
+	struct lt_sendbatch_message m;
 	size_t cursor = 0;
 
 	assert_int_equal(
-	    lt_batch_next(batch, sizeof(batch) - 1, &cursor, &m), LEAT_OK);
+	    lt_sendbatch_next(batch, sizeof(batch) - 1, &cursor, &m), LEAT_OK);
 	assert_int_equal(cursor, 38);
 	assert_int_equal(m.flag, 7);
 	assert_int_equal(m.body_bytes, 5);
@@ -51,12 +52,13 @@ test_walk(void **state)
 	assert_int_equal(m.props_bytes, 11);
 	assert_memory_equal(m.props, "TAGS\1TagA\2k", 11);
 	assert_int_equal(
-	    lt_batch_next(batch, sizeof(batch) - 1, &cursor, &m), LEAT_OK);
+	    lt_sendbatch_next(batch, sizeof(batch) - 1, &cursor, &m), LEAT_OK);
 	assert_int_equal(m.flag, -1);
 	assert_int_equal(m.body_bytes, 0);
 	assert_int_equal(m.props_bytes, 0);
 	assert_int_equal(
-	    lt_batch_next(batch, sizeof(batch) - 1, &cursor, &m), LEAT_E_END);
+	    lt_sendbatch_next(batch, sizeof(batch) - 1, &cursor, &m),
+	    LEAT_E_END);
 	assert_int_equal(cursor, sizeof(batch) - 1);
 }
 
@@ -100,9 +102,9 @@ test_overflow(void **state)
 {
 	uint8_t batch[38] = FIRST;
 
-	for (uint32_t total = 0; total < LT_BATCH_FIXED; total++) {
+	for (uint32_t total = 0; total < LT_SENDBATCH_FIXED; total++) {
 		lt_bytes_put32(batch, total);
-		lt_bytes_put32(batch + 16, total - LT_BATCH_FIXED);
+		lt_bytes_put32(batch + 16, total - LT_SENDBATCH_FIXED);
 		assert_int_equal(count(batch, 38), -1);
 	}
 }
@@ -111,13 +113,13 @@ test_overflow(void **state)
 static void
 test_properties(void **state)
 {
-	static uint8_t batch[LT_BATCH_FIXED + 40000];
+	static uint8_t batch[LT_SENDBATCH_FIXED + 40000];
 
 	for (uint32_t n = 32766; n < 32770; n++) {
-		lt_bytes_put32(batch, LT_BATCH_FIXED + n);
+		lt_bytes_put32(batch, LT_SENDBATCH_FIXED + n);
 		lt_bytes_put16(batch + 20, (uint16_t)n);
-		assert_int_equal(
-		    count(batch, LT_BATCH_FIXED + n), n <= INT16_MAX ? 1 : -1);
+		assert_int_equal(count(batch, LT_SENDBATCH_FIXED + n),
+		    n <= INT16_MAX ? 1 : -1);
 	}
 }
 

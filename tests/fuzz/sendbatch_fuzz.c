@@ -1,6 +1,6 @@
 /*
- * batch_fuzz.c - any bytes as the body of a batch send: its messages lie within
- * it, one behind the other, and written again they are the same bytes.
+ * sendbatch_fuzz.c - any bytes as the body of a batch send: its messages lie
+ * within it, one behind the other, and written again they are the same bytes.
  */
 #include "config.h"
 
@@ -8,17 +8,17 @@
 
 #include "base/bytes.h"
 #include "leat/status.h"
-#include "proto/batch.h"
+#include "proto/sendbatch.h"
 
-#define FUZZ_NAME "batch"
+#define FUZZ_NAME "sendbatch"
 #define FUZZ_RUNS 200000
 #include "drive.h"
 
 /* As a client does it, but for magic and bodyCRC, which are not read. */
 static size_t
-put(uint8_t *to, const struct lt_batch_message *m, const uint8_t *unread)
+put(uint8_t *to, const struct lt_sendbatch_message *m, const uint8_t *unread)
 {
-	size_t bytes = LT_BATCH_FIXED + m->body_bytes + m->props_bytes;
+	size_t bytes = LT_SENDBATCH_FIXED + m->body_bytes + m->props_bytes;
 
 	lt_bytes_put32(to, (uint32_t)bytes);
 	memcpy(to + 4, unread, 8);
@@ -35,13 +35,14 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static uint8_t again[1 << 16];
-	struct lt_batch_message m;
+	struct lt_sendbatch_message m;
 	size_t cursor = 0, at = 0;
 	int status;
 
 	if (bytes > sizeof(again))
 		return 0;
-	while ((status = lt_batch_next(data, bytes, &cursor, &m)) == LEAT_OK) {
+	while (
+	    (status = lt_sendbatch_next(data, bytes, &cursor, &m)) == LEAT_OK) {
 		size_t n = put(again, &m, data + at + 4);
 
 		LT_ASSERT(at + n == cursor && cursor <= bytes);
@@ -58,7 +59,7 @@ size_t
 fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 {
 	static const uint8_t unread[8];
-	struct lt_batch_message m = {
+	struct lt_sendbatch_message m = {
 	    .body = (const uint8_t *)"body", .props = "TAGS\1t\2KEYS\1k"};
 	size_t used = 0;
 
