@@ -279,9 +279,11 @@ skip_string(struct scan *s)
 {
 	s->p = find_special(s->p, s->end);
 	while (s->p < s->end && *s->p == '\\') {
-		if (s->end - s->p < 2)
+		uint8_t unused[4];
+
+		if (unescape(s, unused) == NULL)
 			return 0;
-		s->p = find_special(s->p + 2, s->end);
+		s->p = find_special(s->p, s->end);
 	}
 	return take(s, '"');
 }
