@@ -3,10 +3,14 @@
  * room: libevent and OpenSSL are known here and nowhere else.
  *
  * One struct lt_net per worker thread; everything but lt_net_wake() and
- * lt_net_post() is called by that thread only. Input is cut into frames by the
- * owner's `cut`; a frame is handed over once it is whole, in the connection's
- * own buffer. Output is bounded per connection and in all (struct
- * lt_net_limits); who takes nothing is no longer read from, then closed.
+ * lt_net_stop() is called by that thread only. Input is cut into frames by the
+ * owner's `cut`; a frame is handed over once it is whole. Output is bounded per
+ * connection and in all (struct lt_net_limits); who takes nothing is no longer
+ * read from, then closed.
+ *
+ * Any callback may close any connection. What was closed takes no more frames
+ * and no more output, lt_conn_find() does not find it; it is destroyed, its
+ * lent ranges given back and `closed` called, behind the round.
  */
 #ifndef LT_NET_NET_H
 #define LT_NET_NET_H
@@ -20,14 +24,21 @@ struct lt_net;
 struct lt_conn;
 struct lt_tls; /* certificate and key, shared by all workers */
 
+#define LT_NET_CONNECTIONS_MAX (1u << 20)
+
+/* Times of 0: no limit. They are looked at every tick. */
 struct lt_net_limits {
 	size_t frame_bytes; /* larger: closed */
-	size_t conn_bytes; /* unsent of one connection: not read from beyond */
-	size_t memory_bytes; /* buffers of all: the largest holder is closed */
+	size_t conn_bytes; /* unsent of one connection: not read from beyond,
+			    * and no more of its frames are handed over, until
+			    * half of it was taken */
+	size_t memory_bytes; /* buffers of all, without what is lent: the
+			      * largest holder is closed */
 	uint32_t connections; /* of this worker; more are closed at once */
 	uint32_t idle_ms; /* no byte in either direction: closed */
 	uint32_t stall_ms; /* output waits and nothing is taken: closed */
-	uint32_t hello_ms; /* from accept to the first whole frame */
+	uint32_t hello_ms; /* from accept to the first whole frame; from
+			    * connect until it is up */
 };
 
 enum lt_net_tls {
@@ -36,11 +47,44 @@ enum lt_net_tls {
 	LT_NET_TLS_ONLY
 };
 
-/* What the owner does; user is lt_net_create's. */
+enum lt_net_reason {
+	LT_NET_PEER, /* it closed, in good order */
+	LT_NET_OWNER, /* lt_conn_close, lt_conn_drain */
+	LT_NET_FRAME, /* too large, or refused by cut or frame */
+	LT_NET_ERROR, /* the socket failed: reset, mostly */
+	LT_NET_TLS, /* not the TLS, or the lack of it, that we take */
+	LT_NET_HELLO, /* hello_ms */
+	LT_NET_IDLE, /* idle_ms */
+	LT_NET_STALL, /* stall_ms */
+	LT_NET_MEMORY, /* largest holder, or no memory for it */
+	LT_NET_UNREACHED, /* could not be connected */
+	LT_NET_ENDED, /* lt_net_destroy */
+	LT_NET_REASONS
+};
+
+/* Of this worker; the last four are of now. */
+struct lt_net_counters {
+	uint64_t accepted, connected;
+	uint64_t refused; /* over limits.connections */
+	uint64_t accept_failed; /* no descriptor or memory: listener rests */
+	uint64_t closed[LT_NET_REASONS];
+	uint64_t bytes_in, bytes_out; /* without TLS */
+	uint64_t frames;
+	uint64_t rounds;
+	uint64_t current; /* connections */
+	uint64_t tls; /* of them */
+	uint64_t unsent; /* bytes, with what is lent */
+	uint64_t memory; /* bytes of buffers, without what is lent */
+};
+
+/* What the owner does; user is lt_net_create's. Only cut and frame must be. */
 struct lt_net_owner {
 	/* Size of the frame that begins at p, of which bytes > 0 are there; 0:
 	 * not known yet; negative status: closed. */
 	int64_t (*cut)(const uint8_t *p, size_t bytes, void *user);
+	/* Accepted, or connected. An accepted one takes output at once, but
+	 * sends it only when its peer has spoken (who is to speak TLS is not
+	 * known before). */
 	void (*opened)(struct lt_conn *c, void *user);
 	/* One whole frame, lent for the call, writable. Negative: close. */
 	int (*frame)(struct lt_conn *c, uint8_t *p, size_t bytes, void *user);
@@ -49,57 +93,75 @@ struct lt_net_owner {
 	void (*round)(void *user);
 	/* lt_net_wake() was called by somebody, once or more. */
 	void (*woken)(void *user);
-	/* Every tick_ms. */
+	/* Every tick_ms; now_ms is lt_clock_mono_ms(). */
 	void (*tick)(uint64_t now_ms, void *user);
+	/* The last that is heard of c. */
 	void (*closed)(struct lt_conn *c, void *user);
 };
 
+/* owner: borrowed until destroyed. LEAT_E_NOMEM, LEAT_E_IO, LEAT_E_INVALID. */
 int lt_net_create(const struct lt_net_owner *owner, void *user,
     const struct lt_net_limits *limits, uint32_t tick_ms,
     struct lt_net **out) LT_MUST_CHECK;
-void lt_net_destroy(struct lt_net *net); /* closes everything */
-/* A bound, listening socket (taken). tag: lt_conn_tag of its connections. */
+/* Closes everything; `closed` is called for each. Not from a callback. */
+void lt_net_destroy(struct lt_net *net);
+/* A listening socket (SO_REUSEADDR). LEAT_E_BUSY: the address is taken. */
+int lt_net_bind(const struct sockaddr_in *at, int *fd_out) LT_MUST_CHECK;
+/* A bound, listening socket (taken, whatever is returned). tag: lt_conn_tag of
+ * its connections. tls (borrowed): NULL only with LT_NET_TLS_OFF. Several
+ * workers share a port by a dup() each. */
 int lt_net_listen(struct lt_net *net, int fd, int tag, enum lt_net_tls mode,
     struct lt_tls *tls) LT_MUST_CHECK;
-/* A connection that we open: `opened` is called when it is up, `closed` if it
- * could not be made as well. */
+/* A connection that we open: `opened` is called when it is up, else `closed`
+ * alone; neither if this fails. */
 int lt_net_connect(struct lt_net *net, const struct sockaddr_in *to, int tag,
     struct lt_conn **out) LT_MUST_CHECK;
-/* Also watch this descriptor: `ready` is called while it is readable. */
+/* Also watch this descriptor (borrowed): `ready` is called while it is
+ * readable. */
 int lt_net_watch(struct lt_net *net, int fd, void (*ready)(void *user),
     void *user) LT_MUST_CHECK;
-/* Runs until lt_net_stop(). */
+/* Runs until lt_net_stop(), also one that came before; may be run again. */
 int lt_net_run(struct lt_net *net) LT_MUST_CHECK;
 void lt_net_stop(struct lt_net *net); /* any thread, or a signal handler */
 void lt_net_wake(struct lt_net *net); /* any thread: `woken` in the loop's */
+const struct lt_net_counters *lt_net_counters(const struct lt_net *net);
 
 /* --- connections --------------------------------------------------------- */
 
-/* Unique in this process's life: worker, slot, generation. */
+/* Unique in this process's life, never 0: the worker's number (12 bits, in
+ * order of lt_net_create), slot, generation. */
 uint64_t lt_conn_id(const struct lt_conn *c);
 struct lt_conn *lt_conn_find(struct lt_net *net, uint64_t id); /* NULL: gone */
 int lt_conn_tag(const struct lt_conn *c);
 const char *lt_conn_peer(const struct lt_conn *c); /* "127.0.0.1:4711" */
 const struct sockaddr_in *lt_conn_address(const struct lt_conn *c);
 int lt_conn_is_tls(const struct lt_conn *c);
+enum lt_net_reason lt_conn_reason(const struct lt_conn *c); /* in `closed` */
 void lt_conn_user_set(struct lt_conn *c, void *user);
 void *lt_conn_user(const struct lt_conn *c);
-/* Room for `bytes` of output, contiguous, lent until put or the next call;
- * NULL: out of memory, the connection is closed behind this round. */
+/* Room for `bytes` of output, contiguous, lent until put, the next call for
+ * this connection, or the callback's return. NULL: closed, or out of memory
+ * (memory_bytes and a quarter more): then it is closed behind this round. */
 void *lt_conn_room(struct lt_conn *c, size_t bytes);
 void lt_conn_put(struct lt_conn *c, size_t bytes); /* used of the room */
 /* Append bytes that stay where they are until done(user) is called, once, from
- * the loop: when sent or when the connection goes. Sent by writev. */
+ * the loop: when sent or when the connection goes. Sent by writev. Fails like
+ * lt_conn_room (LEAT_E_CLOSED, LEAT_E_NOMEM); then done is not called. */
 int lt_conn_lend(struct lt_conn *c, const void *p, size_t bytes,
     void (*done)(void *user), void *user) LT_MUST_CHECK;
 size_t lt_conn_unsent(const struct lt_conn *c);
-/* Close now, or when what is unsent was sent (drain). */
+/* So many more (negative: fewer) replies will come later: a peer that has
+ * finished writing is closed when nothing is unsent and nothing owed. */
+void lt_conn_owe(struct lt_conn *c, int replies);
+/* Close now, or when what is unsent and owed was sent (drain): no more of its
+ * frames are handed over, output is still taken. */
 void lt_conn_close(struct lt_conn *c);
 void lt_conn_drain(struct lt_conn *c);
 
-/* Certificate chain and key in PEM files; read once. error_out: one line. */
+/* Certificate chain and key in PEM files; read once, with OpenSSL's own
+ * configuration: before the sandbox. error_out: one line. */
 int lt_tls_load(const char *cert_file, const char *key_file,
     struct lt_tls **out, char *error_out, size_t error_bytes) LT_MUST_CHECK;
-void lt_tls_free(struct lt_tls *tls);
+void lt_tls_free(struct lt_tls *tls); /* after the last lt_net_destroy */
 
 #endif

@@ -24,6 +24,19 @@ kernel_openat(int dir, const char *path, int flags, mode_t mode)
 	return openat(dir, path, flags | O_CLOEXEC, mode);
 }
 
+/* These two are declared with a union of addresses. */
+static int
+kernel_accept4(int fd, struct sockaddr *peer, socklen_t *bytes, int flags)
+{
+	return accept4(fd, peer, bytes, flags);
+}
+
+static int
+kernel_connect(int fd, const struct sockaddr *to, socklen_t bytes)
+{
+	return connect(fd, to, bytes);
+}
+
 struct lt_sys lt_sys = {
     .openat = kernel_openat,
     .close = close,
@@ -42,6 +55,10 @@ struct lt_sys lt_sys = {
     .fstatvfs = fstatvfs,
     .mmap = mmap,
     .memfd_create = memfd_create,
+    .accept4 = kernel_accept4,
+    .connect = kernel_connect,
+    .recv = recv,
+    .sendmsg = sendmsg,
 };
 
 int

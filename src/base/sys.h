@@ -1,7 +1,8 @@
 /*
  * sys.h - the door to system calls that can fail in ways tests must produce,
  * and named failpoints. File and sync calls of the store, the queue manager
- * and recovery go through lt_sys; tests replace entries.
+ * and recovery go through lt_sys, socket calls of the gateway too; tests
+ * replace entries.
  *
  * Failpoints: lt_failpoint(LT_FP_X) costs one predictable branch while none is
  * armed. Armed from the environment of the process that execs (only the
@@ -20,6 +21,7 @@
 #include <stdint.h>
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include "base/check.h"
@@ -43,6 +45,11 @@ struct lt_sys {
 	void *(*mmap)(
 	    void *at, size_t bytes, int prot, int flags, int fd, off_t off);
 	int (*memfd_create)(const char *name, unsigned flags);
+	int (*accept4)(
+	    int fd, struct sockaddr *peer, socklen_t *bytes, int flags);
+	int (*connect)(int fd, const struct sockaddr *to, socklen_t bytes);
+	ssize_t (*recv)(int fd, void *buf, size_t bytes, int flags);
+	ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
 };
 
 extern struct lt_sys lt_sys;
