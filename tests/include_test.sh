@@ -34,8 +34,9 @@ BEGIN {
 	allow("supervisor", "base/ proto/ shm/ leat/")
 	allow("tools", "base/ proto/ leat/")
 	allow("net", "base/ proto/ leat/status.h")
-	allow("remoting", "net/ base/ proto/ leat/ store/reader.h store/consumequeue.h")
-	allow("names", "net/ base/ proto/ leat/ store/reader.h store/consumequeue.h")
+	allow("remoting", "net/ base/ proto/ shm/ leat/ store/reader.h store/consumequeue.h")
+	allow("names", "net/ base/ proto/ leat/")
+	allow("hub", "net/ base/ proto/ shm/ leat/")
 	allow("http", "net/ base/ proto/ leat/ store/reader.h store/consumequeue.h")
 	allow("replica", "net/ base/ proto/ shm/ leat/status.h store/reader.h")
 	# The offline store commands.
@@ -83,6 +84,8 @@ libdeflate src/base/crc32.c
 jemalloc src/base/mem.c
 seccomp\.h> src/supervisor/sandbox.c
 jansson src/tools/*
+event2/ gateway/net/*
+openssl/ gateway/net/*
 END
 if grep -rn 'config\.h' include; then
 	echo "public headers never see config.h"

@@ -138,8 +138,7 @@ test_claim_costs_nothing(void **state)
 	p[0] = 0, p[1] = 0xF0, p[2] = 0, p[3] = 0;
 	for (int i = 0; i < 200; i++) {
 		fds[i] = dial(rig.port);
-		assert_int_equal(
-		    send_all(fds[i], p, i % 2 ? 10 : sizeof p), 0);
+		assert_int_equal(send_all(fds[i], p, i % 2 ? 10 : sizeof p), 0);
 	}
 	while (rig_counters().bytes_in < 100 * (10 + sizeof p))
 		;
@@ -187,7 +186,8 @@ test_stalled_reader(void **state)
 	while (rig_counters().unsent < 1 << 19)
 		;
 	rig_advance(59000);
-	for (unsigned t = rig.ticks; rig_counters().current && rig.ticks < t + 3;)
+	for (unsigned t = rig.ticks;
+	     rig_counters().current && rig.ticks < t + 3;)
 		;
 	assert_int_equal(rig_counters().current, 1);
 	rig_advance(1500);
@@ -473,8 +473,8 @@ test_output(void **state)
 static void
 test_connect_out(void **state)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET,
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t bytes = sizeof at;
 	uint8_t p[100];
 	int fd;
@@ -531,8 +531,8 @@ bad_setup(void **state)
 	static const struct lt_net_owner none;
 	struct lt_net *net;
 
-	assert_int_equal(lt_net_create(&none, NULL, &rig_limits, 5, &net),
-	    LEAT_E_INVALID);
+	assert_int_equal(
+	    lt_net_create(&none, NULL, &rig_limits, 5, &net), LEAT_E_INVALID);
 	rig_stop();
 }
 

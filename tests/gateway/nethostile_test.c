@@ -137,10 +137,11 @@ misbehave(int fd, enum kind kind)
 		frame_make(p, (uint32_t)bytes + RIG_HEAD, ORDER_ECHO, 0, 1);
 		break;
 	case KIND_LARGE_CLAIM:
-		frame_make(p, 16 << 20, ORDER_ECHO, 0, 1);
+		p[0] = (uint8_t)draw(2);
+		p[1] = (uint8_t)(0xF0 + draw(16));
 		break;
 	case KIND_NO_LENGTH:
-		frame_make(p, 0, ORDER_ECHO, 0, 1);
+		memset(p, 0, 4);
 		break;
 	case KIND_TLS_NOISE:
 		p[0] = 0x16;
@@ -193,12 +194,6 @@ good_stream(SSL *ssl, int fd, int stop_fd)
 		echoes++;
 	} while (recv(stop_fd, &c, 1, MSG_DONTWAIT) < 0);
 	return echoes < 10 ? 2 : 0;
-}
-
-static void
-frame_of_noise(uint8_t p[16])
-{
-	noise(p, 16);
 }
 
 static void
@@ -282,7 +277,7 @@ test_first_bytes(void **state)
 		uint8_t p[16];
 		int fd = dial(rig.port);
 
-		frame_of_noise(p);
+		noise(p, sizeof p);
 		p[0] = (uint8_t)first;
 		assert_int_equal(send_all(fd, p, sizeof p), 0);
 		shutdown(fd, SHUT_WR);

@@ -171,8 +171,8 @@ close_self(struct lt_conn *c)
 	LT_ASSERT(lt_conn_find(rig.net, id) == NULL);
 	LT_ASSERT(lt_conn_room(c, 10) == NULL);
 	lt_conn_put(c, 0);
-	LT_ASSERT(lt_conn_lend(c, pattern, 1, given_back, NULL) ==
-		  LEAT_E_CLOSED);
+	LT_ASSERT(
+	    lt_conn_lend(c, pattern, 1, given_back, NULL) == LEAT_E_CLOSED);
 	lt_conn_drain(c);
 	lt_conn_owe(c, 1);
 	lt_conn_owe(c, -1);
@@ -288,8 +288,8 @@ release(void)
 static void
 woken(void *user)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET,
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct lt_conn *c;
 
 	int connects, fails = 1;
@@ -342,11 +342,11 @@ run(void *user)
 /* --- its control --------------------------------------------------------- */
 
 void
-rig_start(
-    const struct lt_net_limits *limits, enum lt_net_tls mode, struct lt_tls *tls)
+rig_start(const struct lt_net_limits *limits, enum lt_net_tls mode,
+    struct lt_tls *tls)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET,
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t bytes = sizeof at;
 	int fd;
 
@@ -521,8 +521,8 @@ recv_pattern(int fd, size_t bytes)
 		for (size_t at = 0; right[k] && at < bytes; at++) {
 			size_t begin = at / step[k] * step[k];
 
-			right[k] = p[at] ==
-				   (uint8_t)(begin % 256 + (at - begin));
+			right[k] =
+			    p[at] == (uint8_t)(begin % 256 + (at - begin));
 		}
 	free(p);
 	return right[0] || right[1];

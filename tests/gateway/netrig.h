@@ -52,8 +52,8 @@ void rig_connect(uint16_t port, int close_it); /* lt_net_connect, then echo */
 void rig_advance(unsigned ms);
 
 int dial(uint16_t port); /* 10 s for each call on it */
-void frame_make(uint8_t *p, uint32_t bytes, enum order order, uint32_t arg,
-    uint32_t seed);
+void frame_make(
+    uint8_t *p, uint32_t bytes, enum order order, uint32_t arg, uint32_t seed);
 int send_all(int fd, const void *p, size_t bytes); /* 0 or -1 */
 int recv_all(int fd, void *p, size_t bytes); /* 0, or -1: end or error */
 int send_order(int fd, enum order order, uint32_t arg);

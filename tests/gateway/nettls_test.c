@@ -112,8 +112,8 @@ pattern_tls(SSL *ssl, size_t bytes)
 	int right = read_all(ssl, p, bytes) == 0;
 
 	for (size_t at = 0; right && at < bytes; at++)
-		right = p[at] == (uint8_t)(at / 50000 * 50000 % 256 +
-				     at % 50000);
+		right =
+		    p[at] == (uint8_t)(at / 50000 * 50000 % 256 + at % 50000);
 	free(p);
 	return right;
 }
@@ -172,8 +172,8 @@ test_pipelined(void **state)
 		static size_t seen;
 		size_t whole = seen;
 		for (;;) {
-			uint32_t size = (uint32_t)all[whole + 2] << 8 |
-					all[whole + 3];
+			uint32_t size =
+			    (uint32_t)all[whole + 2] << 8 | all[whole + 3];
 			if (whole + size > at + part)
 				break;
 			whole += size;
@@ -232,8 +232,8 @@ test_last_replies(void **state)
 	shutdown(SSL_get_fd(ssl), SHUT_WR);
 	assert_true(pattern_tls(ssl, 20000000));
 	assert_int_equal(SSL_read(ssl, p, 1), 0);
-	assert_int_equal(
-	    SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
+	assert_int_equal(SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN,
+	    SSL_RECEIVED_SHUTDOWN);
 	hang_up(ssl);
 	ssl = dial_tls(TLS1_2_VERSION);
 	order_tls(ssl, ORDER_LATER, 0);
@@ -348,8 +348,8 @@ test_load_errors(void **state)
 	struct lt_tls *none = NULL;
 	char why[200] = "";
 
-	assert_int_equal(
-	    lt_tls_load("/nowhere", key, &none, why, sizeof why), LEAT_E_CONFIG);
+	assert_int_equal(lt_tls_load("/nowhere", key, &none, why, sizeof why),
+	    LEAT_E_CONFIG);
 	assert_non_null(strstr(why, "/nowhere"));
 	assert_int_equal(
 	    lt_tls_load(key, cert, &none, why, sizeof why), LEAT_E_CONFIG);
