@@ -362,7 +362,7 @@ test_memory_limit(void **state)
 		left += poll(&poll_fd, 1, 0) == 0;
 		close(fds[i]);
 	}
-	assert_in_range(left, 8, 19);
+	assert_in_range(left, 4, 19);
 	/* One that alone asks for too much at once. */
 	int greedy = dial(rig.port);
 	assert_int_equal(send_order(greedy, ORDER_FILL, 30 << 20), 0);

@@ -153,6 +153,7 @@ static double
 echoes(const struct sockaddr_in *at, int peers, int depth)
 {
 	static uint8_t p[DEPTH * FRAME], back[65536];
+	static size_t begun[1024]; /* bytes of the last frame that were sent */
 	struct epoll_event events[PEERS];
 	int fds[PEERS];
 	uint64_t bytes = 0;
@@ -164,6 +165,8 @@ echoes(const struct sockaddr_in *at, int peers, int depth)
 		struct epoll_event ev = {.events = EPOLLIN};
 
 		ev.data.fd = fds[i] = dial(at);
+		LT_ASSERT((size_t)fds[i] < LT_COUNT(begun));
+		begun[fds[i]] = 0;
 		epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i], &ev);
 		LT_ASSERT(
 		    send(fds[i], p, (size_t)depth * FRAME, 0) == depth * FRAME);
@@ -180,7 +183,6 @@ echoes(const struct sockaddr_in *at, int peers, int depth)
 			LT_ASSERT(got > 0);
 			bytes += (uint64_t)got;
 			/* As many bytes as came: the frames stay whole. */
-			static size_t begun[65536];
 			for (ssize_t left = got; left > 0;) {
 				size_t at_byte = begun[fd] % FRAME;
 				size_t part = sizeof p - at_byte;
