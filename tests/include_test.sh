@@ -96,6 +96,7 @@ cc=${CC:-cc}
 for header in $(find include src gateway -name '*.h' 2>/dev/null); do
 	name=${header#include/}
 	name=${name#src/}
+	name=${name#gateway/}
 	printf '#include "%s"\n' "$name" >"$work/alone.c"
 	$cc -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only \
 		-Iinclude -Isrc -Igateway -I"$builddir" "$work/alone.c" || {
