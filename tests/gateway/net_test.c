@@ -561,6 +561,6 @@ main(void)
 	    PLAIN(bad_setup),
 	};
 
-	alarm(300); /* a wait for what never comes */
+	alarm(600); /* a wait for what never comes */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "leat/status.h"
 
+#define PATIENCE_S 150 /* also of a machine that stood still */
 #define LATER_MAX 64
 #define PIECE 50000
 #define PATTERN (1 << 20)
@@ -45,13 +46,12 @@ static int connect_closes; /* under lock */
 static uint8_t pattern[PATTERN + PIECE];
 static uint64_t later[LATER_MAX];
 static unsigned later_count;
-static atomic_ullong ahead_ns;
-static uint64_t (*kernel_mono_ns)(void);
+static atomic_ullong ahead_ns = 1000000000;
 
 static uint64_t
-shifted_ns(void)
+still_ns(void)
 {
-	return kernel_mono_ns() + atomic_load(&ahead_ns);
+	return atomic_load(&ahead_ns);
 }
 
 void
@@ -350,9 +350,8 @@ rig_start(const struct lt_net_limits *limits, enum lt_net_tls mode,
 	socklen_t bytes = sizeof at;
 	int fd;
 
-	if (kernel_mono_ns == NULL) {
-		kernel_mono_ns = lt_clock.mono_ns;
-		lt_clock.mono_ns = shifted_ns;
+	if (lt_clock.mono_ns != still_ns) {
+		lt_clock.mono_ns = still_ns;
 		for (size_t i = 0; i < sizeof pattern; i++)
 			pattern[i] = (uint8_t)(i % 256);
 	}
@@ -400,7 +399,7 @@ rig_await_current(uint64_t current)
 	int rc = 0;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 10;
+	until.tv_sec += PATIENCE_S;
 	pthread_mutex_lock(&lock);
 	while (live != current && rc == 0)
 		rc = pthread_cond_timedwait(&copied, &lock, &until);
@@ -438,7 +437,7 @@ dial(uint16_t port)
 	struct sockaddr_in to = {.sin_family = AF_INET,
 	    .sin_port = port,
 	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct timeval wait = {.tv_sec = 10};
+	struct timeval wait = {.tv_sec = PATIENCE_S};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)

@@ -2,7 +2,8 @@
  * netrig.h - for tests of gateway/net: a loop in a thread of its own whose
  * frames are orders (echo, reply so much, close yourself...), and blocking
  * clients. A frame: its size (4 bytes), an order (4), an argument (4), any
- * bytes. Numbers are big-endian. The clock can be put forward.
+ * bytes. Numbers are big-endian. Time stands still unless it is put
+ * forward.
  */
 #ifndef LT_TESTS_NETRIG_H
 #define LT_TESTS_NETRIG_H
@@ -45,13 +46,13 @@ void rig_start(const struct lt_net_limits *limits, enum lt_net_tls mode,
 void rig_stop(void);
 /* Counters as of now: the loop's thread copies them. */
 struct lt_net_counters rig_counters(void);
-/* Wait (10 s) until so many connections are there. */
+/* Wait until so many connections are there. */
 int rig_await_current(uint64_t current);
 void rig_release(void); /* what ORDER_LATER keeps */
 void rig_connect(uint16_t port, int close_it); /* lt_net_connect, then echo */
 void rig_advance(unsigned ms);
 
-int dial(uint16_t port); /* 10 s for each call on it */
+int dial(uint16_t port);
 void frame_make(
     uint8_t *p, uint32_t bytes, enum order order, uint32_t arg, uint32_t seed);
 int send_all(int fd, const void *p, size_t bytes); /* 0 or -1 */
@@ -61,7 +62,7 @@ int send_order(int fd, enum order order, uint32_t arg);
 int recv_pattern(int fd, size_t bytes);
 /* One echo of so many bytes; 1 if right. */
 int echo_once(int fd, uint32_t bytes, uint32_t seed);
-int is_ended(int fd); /* 1: end or reset comes within 10 s, nothing else */
+int is_ended(int fd); /* 1: end or reset comes, nothing else */
 
 /* Files of a new self-signed certificate in dir. */
 void make_certificate(const char *dir, char cert_out[256], char key_out[256]);

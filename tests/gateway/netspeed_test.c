@@ -290,11 +290,11 @@ int
 main(void)
 {
 	if (getenv("LEAT_LONG") != NULL) {
-		seconds = 3;
+		seconds = 1;
 		idle_count = 10000;
 	}
 	signal(SIGCHLD, SIG_IGN);
-	alarm(300);
+	alarm(600);
 	compare(1, 1);
 	compare(1, DEPTH);
 	compare(PEERS, 1);

@@ -391,6 +391,6 @@ main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* of this test's own SSL_write */
-	alarm(300); /* a wait for what never comes */
+	alarm(600); /* a wait for what never comes */
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
