@@ -7,8 +7,8 @@
  * it: every entry looks at `phase` first. Lists that a callback may change
  * are served from their head; a round stamp says where to stop.
  */
-#ifndef LT_GATEWAY_NET_CONN_H
-#define LT_GATEWAY_NET_CONN_H
+#ifndef LT_NET_CONN_H
+#define LT_NET_CONN_H
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
