@@ -66,14 +66,14 @@ END {
 awk '$2 !~ /\// && $2 != "config.h" { print $1 ": \"" $2 "\" names no room"; bad = 1 }
 	END { exit bad }' "$work/includes" || exit 1
 
-# door HEADER FILE: only FILE may include a library.
+# door HEADER FILE...: only these may include a library.
 bad=0
-while read -r header file; do
+while read -r header files; do
 	for f in $(grep -rlE "include *[<\"]$header" src gateway include 2>/dev/null); do
-		case $f in
-		$file) ;;
+		case " $files " in
+		*" $f "*) ;;
 		*)
-			echo "$f: only $file may include $header"
+			echo "$f: only $files may include $header"
 			bad=1
 			;;
 		esac
@@ -81,10 +81,10 @@ while read -r header file; do
 done <<'END'
 sodium src/base/secret.c
 ini\.h> src/base/ini.c
-libdeflate src/base/crc32.c
+libdeflate src/base/crc32.c src/base/deflate.c
 jemalloc src/base/mem.c
 seccomp\.h> src/supervisor/sandbox.c
-jansson src/tools/*
+jansson src/tools/output.c
 event2/ gateway/net/*
 openssl/ gateway/net/*
 END
