@@ -68,15 +68,18 @@ awk '$2 !~ /\// && $2 != "config.h" { print $1 ": \"" $2 "\" names no room"; bad
 
 # door HEADER FILE...: only these may include a library.
 bad=0
+set -f # doors may be patterns
 while read -r header files; do
 	for f in $(grep -rlE "include *[<\"]$header" src gateway include 2>/dev/null); do
-		case " $files " in
-		*" $f "*) ;;
-		*)
+		known=0
+		for door in $files; do
+			# shellcheck disable=SC2254 # a pattern
+			case $f in $door) known=1 ;; esac
+		done
+		[ $known = 1 ] || {
 			echo "$f: only $files may include $header"
 			bad=1
-			;;
-		esac
+		}
 	done
 done <<'END'
 sodium src/base/secret.c
@@ -84,10 +87,11 @@ ini\.h> src/base/ini.c
 libdeflate src/base/crc32.c src/base/deflate.c
 jemalloc src/base/mem.c
 seccomp\.h> src/supervisor/sandbox.c
-jansson src/tools/output.c
+jansson src/tools/output.c gateway/names/namesjson.c
 event2/ gateway/net/*
 openssl/ gateway/net/*
 END
+set +f
 if grep -rn 'config\.h' include; then
 	echo "public headers never see config.h"
 	bad=1

@@ -7,7 +7,7 @@ cc=$1
 shift
 src=${top_srcdir:-.}
 out=$PWD/fuzz
-plain="-std=gnu17 -O2 -g -D_GNU_SOURCE -I$src/src -I$src/include -I$PWD"
+plain="-std=gnu17 -O2 -g -D_GNU_SOURCE -I$src/src -I$src/gateway -I$src/include -I$PWD"
 flags="$plain -O1 -fno-omit-frame-pointer -DLT_LIBFUZZER
 	-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 mkdir -p "$out"
@@ -19,7 +19,7 @@ compile() {
 	how="$flags -fsanitize=fuzzer-no-link"
 	case $1 in mem*) how=$plain ;; esac
 	shift
-	[ -z "$(find "$src/src" "$src/tests" -name '*.[chd]*' -newer \
+	[ -z "$(find "$src/src" "$src/gateway" "$src/tests" -name '*.[chd]*' -newer \
 		"$archive" 2>&1 | head -n 1)" ] && return 0
 	printf '%s\n' "$@" | xargs -P "$(nproc)" -I @ sh -c '
 		cd "$0" && exec $1 $2 -c @ -o "$3/$(echo @ | tr / -).o"' \
@@ -31,8 +31,8 @@ compile() {
 }
 
 cd "$src"
-library=$(ls src/base/*.c src/proto/*.c src/shm/*.c src/store/*.c |
-	grep -v _main.c)
+library=$(ls src/base/*.c src/proto/*.c src/shm/*.c src/store/*.c \
+	gateway/names/*.c | grep -v _main.c)
 queue=$(ls src/queue/*.c tests/queue/play*.c | grep -v -e _main.c -e /key)
 # shellcheck disable=SC2086 # lists of words
 compile library.a $library tests/support/faults.c tests/store/rig.c
@@ -47,5 +47,5 @@ printf '%s\n' "$@" | xargs -P "$(nproc)" -I @ sh -c '
 	! grep -q memfs_ "$2/tests/fuzz/@_fuzz.c" || more="$more $3/memfs.a"
 	! grep -q memfds_ "$2/tests/fuzz/@_fuzz.c" || more="$more $3/memfds.a"
 	exec $0 $1 -fsanitize=fuzzer "$2/tests/fuzz/@_fuzz.c" $more \
-		"$3/library.a" -lcmocka -ldeflate -linih -lsodium -o "$3/@"' \
+		"$3/library.a" -lcmocka -ldeflate -linih -ljansson -lsodium -o "$3/@"' \
 	"$cc" "$flags" "$src" "$out"

@@ -5,8 +5,8 @@
 # crash is left in fuzz/ and named. Last line: how many failed.
 set -u
 src=${top_srcdir:?top_srcdir is not set}
-[ $# -gt 0 ] || set -- admit binary config cq frame json lane properties record \
-	recover sendbatch table wire
+[ $# -gt 0 ] || set -- admit binary config cq frame json lane names properties \
+	record recover sendbatch table wire
 runs=${LEAT_FUZZ_RUNS:-}
 limit="-max_total_time=${LEAT_FUZZ_SECONDS:-8}"
 [ -z "$runs" ] || limit="-runs=$runs"
