@@ -43,6 +43,8 @@ rig_frame(struct rig *r, struct lt_buffer *bytes)
 	struct lt_remoting request;
 
 	assert_int_equal(lt_buffer_status(bytes), LEAT_OK);
+	if (r->sees != NULL)
+		r->sees(r, bytes);
 	assert_int_equal(
 	    lt_remoting_frame(bytes->p, bytes->bytes, &frame), LEAT_OK);
 	assert_int_equal(frame.bytes, bytes->bytes);
@@ -55,6 +57,8 @@ rig_frame(struct rig *r, struct lt_buffer *bytes)
 	lt_buffer_add(&r->reply.body, "", 1);
 	r->body = (const char *)r->reply.body.p;
 	assert_int_equal(r->reply.code == 0, r->reply.remark[0] == '\0');
+	if (r->answered != NULL)
+		r->answered(r, request.code);
 	return r->reply.code;
 }
 

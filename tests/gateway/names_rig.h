@@ -16,6 +16,10 @@ struct rig {
 	/* the last reply */
 	struct lt_names_reply reply;
 	const char *body; /* its text */
+	/* Each frame on its way in, and when its reply is there; may be NULL.
+	 */
+	void (*sees)(struct rig *r, const struct lt_buffer *frame);
+	void (*answered)(struct rig *r, int32_t code);
 };
 
 void rig_open(struct rig *r, const struct lt_names_limits *limits);
