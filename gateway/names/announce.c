@@ -111,7 +111,7 @@ lt_registration_date(const struct lt_registration *r, int64_t wall_ms,
 		    t->read, t->write, t->perm, t->sysflag};
 		sum += lt_hash_bytes(row, sizeof(row));
 	}
-	if (sum == *digest && version->counter != 0)
+	if (sum == *digest)
 		return;
 	*digest = sum;
 	version->counter++;

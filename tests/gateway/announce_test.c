@@ -378,11 +378,20 @@ fails_at(long at, const struct lt_remoting *request,
 {
 	static const int lists[] = {106, 206, 304, 319};
 	struct lt_remoting list = {.code = 0}, key = put_request();
+	struct lt_registration older = ours();
+	struct lt_topic_queues had[] = {
+	    {.topic = TEXT("SELF_TEST_TOPIC"), .perm = 4},
+	    {.topic = TEXT("TBW102"), .perm = 4}};
 	struct lt_names_counts n;
+	const char *why;
 	struct rig r;
 	int failed;
 
 	rig_open(&r, NULL);
+	older.version.counter = 1;
+	older.topics = had;
+	assert_int_equal(
+	    lt_names_register(r.names, &older, 1, 1, &why), LEAT_OK);
 	allocations = 0;
 	fail_at = at;
 	failed = call(&r, request, frame) == 1;
@@ -399,6 +408,9 @@ fails_at(long at, const struct lt_remoting *request,
 	lt_names_count(r.names, &n);
 	assert_int_equal(n.brokers, 1);
 	assert_int_equal(n.topics, 4);
+	assert_int_equal(
+	    rig_call(&r, 105, NULL, 0, "topic", "SELF_TEST_TOPIC", NULL), 0);
+	assert_non_null(strstr(r.body, "\"perm\":6"));
 	rig_close(&r); /* asserts that all is given back */
 	return failed;
 }
