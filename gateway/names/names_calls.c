@@ -415,6 +415,15 @@ unit_sub_only_topics(struct call *c)
 
 /* --- keys and configuration ----------------------------------------------- */
 
+static int
+is_printable(struct lt_remoting_text t)
+{
+	for (uint32_t i = 0; i < t.bytes; i++)
+		if ((uint8_t)t.p[i] < ' ' || t.p[i] == 0x7f)
+			return 0;
+	return 1;
+}
+
 static void
 put_key(struct call *c)
 {
@@ -429,9 +438,11 @@ put_key(struct call *c)
 		return;
 	}
 	if (space.bytes > KEY_MAX || key.bytes > KEY_MAX ||
-	    value.bytes > VALUE_MAX) {
+	    value.bytes > VALUE_MAX || !is_printable(space) ||
+	    !is_printable(key)) {
 		fail(c, SYSTEM_ERROR,
-		    "namespace and key have at most %u bytes, value %u",
+		    "namespace and key have at most %u printable bytes, "
+		    "value %u",
 		    KEY_MAX, VALUE_MAX);
 		return;
 	}

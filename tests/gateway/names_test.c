@@ -702,6 +702,9 @@ keeps_keys(void **state)
 	assert_int_equal(rig_call(&r, 100, NULL, 0, "key", "b", NULL), 1);
 	assert_int_equal(
 	    rig_call(&r, 100, NULL, 0, "namespace", "n", "key", "b", NULL), 1);
+	assert_int_equal(rig_call(&r, 100, NULL, 0, "namespace", "n", "key",
+			     "a\tb", "value", "1", NULL),
+	    1);
 	OK(rig_call(&r, 100, NULL, 0, "namespace", "n", "key", "a", "value",
 	    "1", NULL));
 	rig_close(&r); /* with a key left */
