@@ -32,7 +32,7 @@ compile() {
 
 cd "$src"
 library=$(ls src/base/*.c src/proto/*.c src/shm/*.c src/store/*.c \
-	gateway/names/*.c | grep -v _main.c)
+	gateway/hub/*.c gateway/names/*.c | grep -v _main.c)
 queue=$(ls src/queue/*.c tests/queue/play*.c | grep -v -e _main.c -e /key)
 # shellcheck disable=SC2086 # lists of words
 compile library.a $library tests/support/faults.c tests/store/rig.c

@@ -5,8 +5,8 @@
 # crash is left in fuzz/ and named. Last line: how many failed.
 set -u
 src=${top_srcdir:?top_srcdir is not set}
-[ $# -gt 0 ] || set -- admit binary config cq frame json lane names properties \
-	record recover sendbatch table wire
+[ $# -gt 0 ] || set -- admit binary config cq frame heartbeat json lane names \
+	properties record recover sendbatch table wire
 runs=${LEAT_FUZZ_RUNS:-}
 limit="-max_total_time=${LEAT_FUZZ_SECONDS:-8}"
 [ -z "$runs" ] || limit="-runs=$runs"
@@ -30,6 +30,7 @@ one() {
 	# a use after free is still seen in one input.
 	export ASAN_OPTIONS=quarantine_size_mb=4:malloc_context_size=4
 	[ "$1" != recover ] || longest=6000
+	[ "$1" != heartbeat ] || longest=4096
 	if fuzz/"$1" -seed="$seed" "$limit" -max_len=$longest -detect_leaks=0 \
 		-len_control=10 -entropic=0 -print_final_stats=1 \
 		-timeout="${LEAT_FUZZ_TIMEOUT:-25}" \

@@ -1,7 +1,7 @@
 /*
  * heartbeat_test.c - what members send as JSON: the forms of all clients, what
- * is refused, every truncation and mutations (LEAT_MUTATIONS 100,000 of each,
- * LEAT_SEED), and tags.
+ * is refused, every truncation and mutations (20,000 of each, LEAT_LONG=1
+ * 100,000, LEAT_MUTATIONS, LEAT_SEED), and tags.
  */
 #include "config.h"
 #include <stdarg.h>
@@ -337,12 +337,13 @@ mutated(void **state)
 {
 	const char *runs_text = getenv("LEAT_MUTATIONS");
 	const char *seed_text = getenv("LEAT_SEED");
-	unsigned long runs =
-	    runs_text == NULL ? 100000 : strtoul(runs_text, NULL, 10);
+	unsigned long runs = getenv("LEAT_LONG") == NULL ? 20000 : 100000;
 	uint64_t seed =
 	    seed_text == NULL ? 4711 : strtoull(seed_text, NULL, 10);
 	unsigned long legal = 0;
 
+	if (runs_text != NULL)
+		runs = strtoul(runs_text, NULL, 10);
 	printf("seed %llu, %lu mutations of each\n", (unsigned long long)seed,
 	    runs);
 	seed = seed * 2 + 1;
