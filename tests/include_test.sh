@@ -35,7 +35,7 @@ BEGIN {
 	allow("tools", "base/ proto/ leat/")
 	allow("net", "base/ proto/ leat/status.h")
 	allow("tail", "base/ proto/ leat/ store/reader.h store/consumequeue.h")
-	allow("remoting", "net/ tail/ names/ hub/ base/ proto/ shm/ leat/ store/reader.h store/consumequeue.h")
+	allow("remoting", "net/ tail/ names/ hub/ base/ proto/ shm/ leat/ client/relay.h store/reader.h store/consumequeue.h")
 	allow("names", "net/ base/ proto/ leat/")
 	allow("hub", "net/ base/ proto/ leat/")
 	allow("http", "net/ base/ proto/ leat/ store/reader.h store/consumequeue.h")

@@ -106,6 +106,7 @@ setup(void **state)
 	struct sockaddr_in at = {
 	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct leat_options session = {.name = "gateway"};
+	struct lt_hub_limits hub = {0};
 	struct lt_worker_config config = {.limits = {.frame_bytes = 16 << 20,
 					      .conn_bytes = 1 << 20,
 					      .memory_bytes = 64 << 20,
@@ -116,7 +117,7 @@ setup(void **state)
 	start_broker();
 	session.socket = it.socket;
 	OK(leat_connect(&session, &it.local));
-	OK(lt_hub_create(NULL, &it.g.hub));
+	OK(lt_hub_create(&hub, &it.g.hub));
 	OK(lt_clerk_start(&session, &it.g.clerk));
 	it.g.broker_name = it.g.cluster_name = "leat";
 	it.g.store_ip = 0x7f000001;
