@@ -138,8 +138,13 @@ test_claim_costs_nothing(void **state)
 	p[0] = 0, p[1] = 0xF0, p[2] = 0, p[3] = 0;
 	for (int i = 0; i < 200; i++) {
 		fds[i] = dial(rig.port);
-		assert_int_equal(send_all(fds[i], p, i % 2 ? 10 : sizeof p), 0);
+		assert_int_equal(send_all(fds[i], p, i % 2 ? 10 : 5000), 0);
 	}
+	while (rig_counters().bytes_in < 100 * (10 + 5000))
+		;
+	for (int i = 0; i < 200; i += 2)
+		assert_int_equal(
+		    send_all(fds[i], p + 5000, sizeof p - 5000), 0);
 	while (rig_counters().bytes_in < 100 * (10 + sizeof p))
 		;
 	assert_in_range(rig_counters().memory, 100 * (10 + sizeof p),

@@ -52,6 +52,7 @@ void rig_release(void); /* what ORDER_LATER keeps */
 void rig_connect(uint16_t port, int close_it); /* lt_net_connect, then echo */
 void rig_advance(unsigned ms);
 
+/* Calls on it wait for ever: a test's alarm ends what never comes. */
 int dial(uint16_t port);
 void frame_make(
     uint8_t *p, uint32_t bytes, enum order order, uint32_t arg, uint32_t seed);
