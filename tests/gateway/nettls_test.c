@@ -194,6 +194,29 @@ test_pipelined(void **state)
 	assert_int_equal(rig.counters.bytes_out, bytes);
 }
 
+/* A record ends one frame, for whose rest alone there is room, and holds the
+ * next: no event will tell of that. */
+static void
+test_rest_inside_of_tls(void **state)
+{
+	uint8_t p[10100], back[10100];
+	size_t n;
+
+	start(LT_NET_TLS_EITHER);
+	SSL *ssl = dial_tls(0);
+	assert_non_null(ssl);
+	frame_make(p, 10000, ORDER_ECHO, 0, 1);
+	frame_make(p + 10000, 100, ORDER_ECHO, 0, 2);
+	assert_int_equal(SSL_write_ex(ssl, p, 5000, &n), 1);
+	while (rig_counters().bytes_in != 5000)
+		;
+	assert_int_equal(SSL_write_ex(ssl, p + 5000, 5100, &n), 1);
+	assert_int_equal(read_all(ssl, back, sizeof back), 0);
+	assert_memory_equal(back, p, sizeof p);
+	hang_up(ssl);
+	stop();
+}
+
 static void
 test_modes(void **state)
 {
@@ -382,6 +405,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_both_on_one_port),
 	    cmocka_unit_test(test_pipelined),
+	    cmocka_unit_test(test_rest_inside_of_tls),
 	    cmocka_unit_test(test_modes),
 	    cmocka_unit_test(test_last_replies),
 	    cmocka_unit_test(test_slow_reader),
