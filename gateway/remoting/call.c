@@ -31,6 +31,7 @@ lt_answer_begin(struct lt_worker *w, const struct lt_ticket *t, int32_t code,
 	a->at = lt_conn_room(a->conn, room);
 	if (a->at == NULL)
 		return 0;
+	a->owed = t->owed;
 	lt_remoting_begin(&a->e, a->at, room - body_bytes,
 	    (enum lt_remoting_encoding)t->encoding, code, LT_REMOTING_RESPONSE,
 	    t->opaque);
@@ -52,6 +53,8 @@ void
 lt_answer_end(struct lt_answer *a)
 {
 	lt_conn_put(a->conn, a->bytes);
+	if (a->owed)
+		lt_conn_owe(a->conn, -1);
 }
 
 void
@@ -72,6 +75,18 @@ lt_answer_status(struct lt_worker *w, const struct lt_ticket *t, int32_t code,
 	}
 	(void)lt_answer_body(&a, remark != NULL ? text : NULL, 0);
 	lt_answer_end(&a);
+}
+
+void
+lt_ticket_owe(struct lt_worker *w, struct lt_ticket *t)
+{
+	struct lt_conn *c =
+	    t->oneway || t->owed ? NULL : lt_conn_find(w->net, t->conn);
+
+	if (c == NULL)
+		return;
+	lt_conn_owe(c, 1);
+	t->owed = 1;
 }
 
 /* --- calls that wait -------------------------------------------------------

@@ -41,6 +41,7 @@ struct lt_ticket {
 	int32_t opaque;
 	uint8_t encoding; /* enum lt_remoting_encoding */
 	uint8_t oneway; /* nobody waits for it */
+	uint8_t owed; /* its connection knows that it comes later */
 };
 
 struct lt_call {
@@ -60,6 +61,7 @@ struct lt_answer {
 	struct lt_conn *conn;
 	uint8_t *at;
 	size_t bytes;
+	int owed;
 };
 
 /*
@@ -78,6 +80,8 @@ void lt_answer_status(struct lt_worker *w, const struct lt_ticket *t,
     int32_t code, const char *remark, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The answer comes later: a peer that has finished writing waits for it. */
+void lt_ticket_owe(struct lt_worker *w, struct lt_ticket *t);
 /* A copy of the call that outlives the frame; NULL: out of memory. */
 struct lt_call *lt_call_detach(const struct lt_call *call);
 void lt_call_free(struct lt_call *detached);

@@ -188,6 +188,7 @@ lt_clerk_submit(struct lt_clerk_inbox *inbox, const struct lt_call *call,
 		pthread_mutex_unlock(&clerk->lock);
 		return LEAT_E_NOMEM;
 	}
+	lt_ticket_owe(call->worker, &it->call->ticket);
 	it->inbox = inbox;
 	it->work = work;
 	it->done = done;

@@ -144,6 +144,7 @@ hold(struct lt_worker *w, struct lt_tail_queue *q, const struct pull *p)
 		return LEAT_E_NOMEM;
 	h->q = q;
 	h->ticket = p->call->ticket;
+	lt_ticket_owe(w, &h->ticket);
 	h->ask = p->ask;
 	h->tags.count = p->tags.count;
 	memcpy(h->tags.codes, p->tags.codes,

@@ -443,6 +443,8 @@ lt_send_on_message(struct lt_call *call)
 		    call->body, call->body_bytes, s.flag);
 		sending->left = status == LEAT_OK;
 	}
+	if (LT_LIKELY(sending->left > 0))
+		lt_ticket_owe(w, &sending->ticket);
 	if (LT_LIKELY(status == LEAT_OK))
 		return;
 	/* Of a batch some may be on their way: their receipts end it. */
