@@ -611,6 +611,7 @@ static void
 no_memory(void **state)
 {
 	static const char *const ids[] = {"l", "k"};
+	struct lt_hub_counts counts;
 	long n = 1;
 
 	for (int was_reached = 1; was_reached; n++) {
@@ -618,6 +619,9 @@ no_memory(void **state)
 		fail_at = n;
 		for (uint64_t conn = 1; conn <= 3; conn++)
 			(void)!beat_json(conn, heartbeats[conn % 2]);
+		lt_hub_count(h.hub, &counts);
+		assert_int_equal(counts.connections > 0,
+		    lt_hub_find(h.hub, text(""), text("10.0.0.9@1#2")) != 0);
 		(void)!lt_hub_locals(h.hub, "g", ids, 2, &h.changes);
 		lt_buffer_clear(&h.body);
 		(void)!lt_hubjson_consumers(h.hub, text("g"), &h.body);

@@ -191,6 +191,11 @@ forgotten(void **state)
 	assert_int_equal(put("g", "t", 0, 6), LEAT_OK);
 	lt_offsets_saved(hub, items, 1);
 	assert_int_equal(dirty(), 5);
+	/* Even if it is on its way again. */
+	assert_int_equal(lt_offsets_take(hub, items + 1, 4 - 1), 3);
+	assert_int_equal(lt_offsets_take(hub, items + 2, 2), 2);
+	lt_offsets_saved(hub, items, 1);
+	assert_int_equal(dirty(), 5);
 	lt_offsets_forget_topic(hub, text("t"));
 	assert_int_equal(get("f", "t", 1), -1);
 	assert_int_equal(get("f", "u", 1), 5);
