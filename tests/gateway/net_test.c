@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "leat/status.h"
@@ -181,6 +182,19 @@ test_slow_reader(void **state)
 	assert_int_equal(rig.counters.frames, 4201);
 }
 
+/* The kernel's buffers take what they take, when they want to. */
+static void
+await_quiet(void)
+{
+	uint64_t before = 0, now;
+
+	for (int same = 0; same < 20; before = now) {
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+		now = rig_counters().bytes_out;
+		same = now == before ? same + 1 : 0;
+	}
+}
+
 static void
 test_stalled_reader(void **state)
 {
@@ -190,6 +204,7 @@ test_stalled_reader(void **state)
 		assert_int_equal(send_order(fd, ORDER_FILL, 100000), 0);
 	while (rig_counters().unsent < 1 << 19)
 		;
+	await_quiet();
 	rig_advance(59000);
 	for (unsigned t = rig.ticks;
 	     rig_counters().current && rig.ticks < t + 3;)
@@ -378,7 +393,8 @@ test_memory_limit(void **state)
 	close(good);
 	free(p);
 	rig_stop();
-	assert_in_range(rig.counters.closed[LT_NET_MEMORY], 2, 13);
+	/* At least four of the twenty stayed; and the greedy one. */
+	assert_in_range(rig.counters.closed[LT_NET_MEMORY], 2, 17);
 }
 
 static void
