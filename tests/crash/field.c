@@ -182,12 +182,16 @@ field_hold(struct field *f, const char *who, uint32_t life,
 
 	if (hold == NULL)
 		return 0;
-	/* Stopped between the claim and this line, it comes much too late. */
-	if (atomic_load(&f->lives[life].was_stopped)) {
-		atomic_fetch_or(hold, FIELD_DOUBT);
-		return 0;
-	}
-	before = atomic_exchange(hold, life << 3 | FIELD_HELD);
+	/* Stopped between the claim and the exchange, it comes much too late:
+	 * by then another has changed the word. */
+	before = atomic_load(hold);
+	do
+		if (atomic_load(&f->lives[life].was_stopped)) {
+			atomic_fetch_or(hold, FIELD_DOUBT);
+			return 0;
+		}
+	while (!atomic_compare_exchange_weak(
+	    hold, &before, life << 3 | FIELD_HELD));
 	if ((before & 3) != FIELD_ACKED)
 		return note_return(f, who, before, d);
 	world_violate(f->w,

@@ -1,0 +1,210 @@
+#!/bin/bash
+# server.sh - a name server and a broker to test against, in a directory.
+#
+#   server.sh start DIR apache|leat   new ones on free loopback ports; waits until
+#                                     they answer, then prints DIR's address file
+#   server.sh up DIR PART             starts a part again (same ports, same store)
+#   server.sh down DIR PART           ends it in good order, and waits for its end
+#   server.sh kill DIR PART           the same with SIGKILL
+#   server.sh stop DIR                ends all of it
+#
+# PART is namesrv, broker, or front: what answers on the broker's port, which for
+# Apache is the broker. DIR/address holds "NAMESRV BROKER", each host:port.
+# Exit 77: this kind cannot run here, and why.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${LEAT_INTEROP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/leat-interop}
+usage() {
+	sed -n '4,9s/^# \{0,1\}//p' "$0" >&2
+	exit 2
+}
+[ $# -ge 2 ] || usage
+verb=$1
+mkdir -p "$2" && dir=$(cd "$2" && pwd) || exit 1
+
+listens() { # PORT
+	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# ask PORT CODE TOPIC: the answer to one request, header and body, as text.
+ask() {
+	local head length
+	head='{"code":'$2',"extFields":{"topic":"'$3'"},"flag":0,"language":"JAVA",'
+	head+='"opaque":1,"serializeTypeCurrentRPC":"JSON","version":479}'
+	(
+		exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
+		# shellcheck disable=SC2059 # the format holds the bytes
+		printf "\\0\\0\\0\\x$(printf %x $((4 + ${#head})))\\0\\0\\0\\x$(
+			printf %x ${#head}
+		)%s" "$head" >&3
+		length=$(timeout 2 head -c 4 <&3 | od -An -tu4 --endian=big)
+		timeout 2 head -c "${length:-0}" <&3 | tr -d '\0'
+	) 2>/dev/null
+}
+
+# Ready: the name server knows a route to the broker, and the broker answers.
+ready() {
+	[[ $(ask "$namesrv" 105 TBW102) == *'"code":0'* ]] &&
+		[[ $(ask "$broker" 351 TBW102) == *'"code":0'* ]]
+}
+
+wait_until() { # SECONDS COMMAND...
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+gone() { # PID
+	! kill -0 "$1" 2>/dev/null
+}
+
+# --- Apache RocketMQ ------------------------------------------------------------
+
+# Short waits: the levels from 3 on, which redeliveries use, are all a second,
+# a silent transaction is asked about after two, names are registered anew each
+# ten. A full disk or a slow machine does not matter. The rest are the defaults.
+apache_config() {
+	cat >"$dir/namesrv.conf" <<-END
+		listenPort=$namesrv
+		kvConfigPath=$dir/kvConfig.json
+		configStorePath=$dir/namesrv.properties
+	END
+	cat >"$dir/broker.conf" <<-END
+		brokerName=broker-a
+		brokerClusterName=DefaultCluster
+		brokerId=0
+		brokerIP1=127.0.0.1
+		listenPort=$broker
+		haListenPort=$((broker + 1))
+		namesrvAddr=127.0.0.1:$namesrv
+		storePathRootDir=$dir/store
+		storePathCommitLog=$dir/store/commitlog
+		mappedFileSizeCommitLog=67108864
+		maxHashSlotNum=100000
+		maxIndexNum=400000
+		autoCreateTopicEnable=true
+		messageDelayLevel=1s 2s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s
+		transactionTimeOut=1000
+		transactionCheckInterval=2000
+		registerNameServerPeriod=10000
+		waitTimeMillsInSendQueue=10000
+	END
+}
+
+apache_up() { # namesrv|broker
+	local main heap=-Xmx256m
+	case $1 in
+	namesrv) main=org.apache.rocketmq.namesrv.NamesrvStartup ;;
+	broker) main=org.apache.rocketmq.broker.BrokerStartup heap=-Xmx1g ;;
+	esac
+	setsid java $heap -XX:+UseSerialGC -XX:MaxDirectMemorySize=1g \
+		-XX:-UsePerfData -Duser.home="$dir" -Drocketmq.home.dir="$dir" \
+		-Drocketmq.broker.diskSpaceWarningLevelRatio=0.99 \
+		-Drocketmq.broker.diskSpaceCleanForciblyRatio=0.98 \
+		--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED \
+		--add-opens=java.base/java.nio=ALL-UNNAMED \
+		--add-opens=java.base/sun.nio.ch=ALL-UNNAMED \
+		-cp "$cache/five/*" $main -c "$dir/$1.conf" \
+		>>"$dir/$1.log" 2>&1 </dev/null &
+	echo $! >"$dir/$1.pid"
+}
+
+apache_check() {
+	"$here/fetch.sh" five >"$dir/fetch.log" || return 1
+	! grep SKIP "$dir/fetch.log"
+}
+
+# --- Leat -----------------------------------------------------------------------
+
+# Everything about starting Leat is here; its parts are leatd's processes.
+leat_check() {
+	echo "SKIP leat: no gateway in this tree"
+	return 1
+}
+
+leat_config() { :; }
+
+leat_up() { return 1; }
+
+# --------------------------------------------------------------------------------
+
+free_ports() {
+	local base
+	for _ in $(seq 50); do
+		base=$((20000 + RANDOM % 1000 * 10))
+		listens $base || listens $((base + 3)) || listens $((base + 5)) ||
+			listens $((base + 6)) && continue
+		namesrv=$base
+		broker=$((base + 5)) # and two below, the "VIP" port; one above, ha
+		return 0
+	done
+	echo "server.sh: no free ports" >&2
+	return 1
+}
+
+part_of() { # PART: the process that it is
+	case $1 in
+	namesrv | broker) echo "$1" ;;
+	front) echo broker ;;
+	*) usage ;;
+	esac
+}
+
+end() { # SIGNAL PART
+	local pid
+	pid=$(cat "$dir/$2.pid" 2>/dev/null) || return 0
+	kill "-$1" "$pid" 2>/dev/null
+	if ! wait_until 40 gone "$pid"; then
+		kill -KILL "$pid"
+		wait_until 10 gone "$pid"
+	fi
+	rm -f "$dir/$2.pid"
+}
+
+if [ "$verb" = start ]; then
+	kind=${3:-}
+	case $kind in apache | leat) ;; *) usage ;; esac
+	"${kind}_check" || exit 77
+	free_ports || exit 1
+	echo "$kind" >"$dir/kind"
+	echo "127.0.0.1:$namesrv 127.0.0.1:$broker" >"$dir/address"
+	"${kind}_config"
+	"${kind}_up" namesrv
+	"${kind}_up" broker
+	if ! wait_until 120 ready; then
+		echo "server.sh: not ready after 120 s; see $dir/*.log" >&2
+		end KILL broker
+		end KILL namesrv
+		exit 1
+	fi
+	cat "$dir/address"
+	exit 0
+fi
+
+[ -f "$dir/kind" ] || { echo "server.sh: nothing was started in $dir" >&2 && exit 1; }
+kind=$(cat "$dir/kind")
+read -r namesrv broker <"$dir/address"
+namesrv=${namesrv#*:} broker=${broker#*:}
+case $verb in
+up)
+	part=$(part_of "${3:-}") || exit
+	"${kind}_up" "$part"
+	wait_until 120 ready
+	;;
+down)
+	part=$(part_of "${3:-}") || exit
+	end TERM "$part"
+	;;
+kill)
+	part=$(part_of "${3:-}") || exit
+	end KILL "$part"
+	;;
+stop)
+	end TERM broker
+	end TERM namesrv
+	;;
+*) usage ;;
+esac
