@@ -98,13 +98,13 @@ family() {
 	}'
 }
 
-# CPU seconds so far of a server and its children.
+# CPU seconds so far of a server and its children; not in ticks, of which a short
+# run may have none.
 cpu_of() {
 	local pid
 	for pid in $(family "$1"); do
-		cat "/proc/$pid/stat" 2>/dev/null
-	done | awk -v hz="$(getconf CLK_TCK)" '
-	{ sub(/.*\) /, ""); t += $12 + $13 } END { printf "%.3f\n", t / hz }'
+		cat "/proc/$pid"/task/*/schedstat 2>/dev/null
+	done | awk '{ t += $1 } END { printf "%.6f\n", t / 1e9 }'
 }
 
 # memory_of PID FIELD: sum over the family, in KiB, of a line of smaps_rollup.
