@@ -183,13 +183,17 @@ find(struct lt_worker *w, struct lt_tail_queue *q, struct lt_gather *g,
 static int
 retry(struct lt_worker *w, struct held *h)
 {
-	switch (find(w, h->q, &h->ask, &h->tags)) {
+	enum lt_gather_result result;
+
+	/* What does not pass is passed over, however much of it there is. */
+	while (
+	    (result = find(w, h->q, &h->ask, &h->tags)) == LT_GATHER_NO_MATCH)
+		h->ask.offset = h->ask.next_offset;
+	switch (result) {
 	case LT_GATHER_FOUND:
 		answer_found(w, &h->ticket, h->q, &h->ask);
 		return 1;
-	case LT_GATHER_NO_MATCH: /* it waits on, from there */
-		h->ask.offset = h->ask.next_offset;
-		return 0;
+	case LT_GATHER_NO_MATCH:
 	case LT_GATHER_AT_END:
 		return 0;
 	case LT_GATHER_BELOW:

@@ -169,6 +169,11 @@ refuse(struct lt_worker *w, const struct lt_ticket *t, int status)
 		lt_answer_status(w, t, LT_CODE_MESSAGE_ILLEGAL,
 		    "the message's properties are malformed or too long");
 		break;
+	case LEAT_E_UNSUPPORTED:
+		lt_answer_status(w, t, LT_CODE_MESSAGE_ILLEGAL,
+		    "this broker keeps no delayed messages: send it without "
+		    "a delay");
+		break;
 	case LEAT_E_AGAIN:
 	case LEAT_E_TIMEOUT:
 	case LEAT_E_UNREACHABLE:
@@ -193,8 +198,10 @@ answer(struct lt_worker *w, const struct lt_sending *s)
 		refuse(w, &s->ticket, s->status);
 		return;
 	}
-	if (s->count > 1 && (ids = lt_mem_alloc(ids_bytes)) == NULL)
-		return; /* stored, but nobody can say where: the client asks */
+	if (s->count > 1 && (ids = lt_mem_alloc(ids_bytes)) == NULL) {
+		refuse(w, &s->ticket, LEAT_E_NOMEM); /* stored, not told */
+		return;
+	}
 	if (lt_answer_begin(w, &s->ticket, LT_CODE_SUCCESS,
 		ANSWER_HEADER + ids_bytes, 0, &a)) {
 		lt_remoting_put(&a.e, "msgId", ids, join_ids(w, s, ids));
@@ -284,6 +291,43 @@ read_header(struct send *s)
 	return 0;
 }
 
+static inline int
+is_named(const struct lt_record_property *p, const char *name)
+{
+	return p->name_bytes == strlen(name) &&
+	       memcmp(p->name, name, p->name_bytes) == 0;
+}
+
+/* What a message's cleaned properties mean for us. LEAT_E_UNSUPPORTED: it is to
+ * come later, and nobody here can keep it until then. */
+static int
+heed(struct lt_relay *m, struct lt_sending *sending)
+{
+	static const char *const delays[] = {
+	    "DELAY", "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"};
+	struct lt_record_property p;
+	size_t cursor = 0;
+
+	while (lt_properties_next(m->text, m->text_bytes, &cursor, &p) ==
+	       LEAT_OK) {
+		for (size_t i = 0; i < LT_COUNT(delays); i++)
+			if (is_named(&p, delays[i]))
+				return LEAT_E_UNSUPPORTED;
+		if (is_named(&p, "WAIT") && p.value_bytes == 5 &&
+		    memcmp(p.value, "false", 5) == 0)
+			m->level = LEAT_LOGGED;
+		if (!is_named(&p, "UNIQ_KEY"))
+			continue;
+		m->has_id = 1;
+		if (sending->uniq_bytes == 0 &&
+		    p.value_bytes <= sizeof sending->uniq) {
+			memcpy(sending->uniq, p.value, p.value_bytes);
+			sending->uniq_bytes = (uint32_t)p.value_bytes;
+		}
+	}
+	return LEAT_OK;
+}
+
 /* One message into the lane. props: not yet cleaned. */
 static int
 put(struct send *s, struct lt_sending *sending, const char *props,
@@ -291,9 +335,7 @@ put(struct send *s, struct lt_sending *sending, const char *props,
     int32_t flag)
 {
 	struct lt_worker *w = s->call->worker;
-	char *text = w->text;
-	const char *value;
-	size_t bytes, text_bytes;
+	size_t text_bytes;
 	int status = lt_properties_measure(
 	    props, props_bytes, ours, LT_COUNT(ours), &text_bytes);
 
@@ -301,11 +343,8 @@ put(struct send *s, struct lt_sending *sending, const char *props,
 		return status;
 	if (text_bytes > sizeof w->text)
 		return LEAT_E_INVALID;
-	if (lt_properties_find(
-		props, props_bytes, "DELAY", 5, &value, &bytes) == LEAT_OK)
-		return LEAT_E_INVALID;
 	(void)lt_properties_copy(
-	    text, props, props_bytes, ours, LT_COUNT(ours));
+	    w->text, props, props_bytes, ours, LT_COUNT(ours));
 	struct lt_relay m = {
 	    .topic = s->topic,
 	    .queue = sending->queue,
@@ -315,22 +354,14 @@ put(struct send *s, struct lt_sending *sending, const char *props,
 	    .born_ms = s->born_ms,
 	    .born_ip = ntohl(lt_conn_address(s->call->conn)->sin_addr.s_addr),
 	    .born_port = ntohs(lt_conn_address(s->call->conn)->sin_port),
-	    .text = text,
+	    .text = w->text,
 	    .text_bytes = text_bytes,
 	    .body = body,
 	    .body_bytes = body_bytes,
 	};
-	if (lt_properties_find(text, text_bytes, "WAIT", 4, &value, &bytes) ==
-		LEAT_OK &&
-	    bytes == 5 && memcmp(value, "false", 5) == 0)
-		m.level = LEAT_LOGGED;
-	m.has_id = lt_properties_find(text, text_bytes, "UNIQ_KEY", 8, &value,
-		       &bytes) == LEAT_OK;
-	if (m.has_id && sending->uniq_bytes == 0 &&
-	    bytes <= sizeof sending->uniq) {
-		memcpy(sending->uniq, value, bytes);
-		sending->uniq_bytes = (uint32_t)bytes;
-	}
+	status = heed(&m, sending);
+	if (status != LEAT_OK)
+		return status;
 	status = lt_relay_submit(w->leat, &m, 0, sending);
 	if (LT_UNLIKELY(status == LEAT_E_AGAIN) && !w->is_stuck) {
 		/* The lane is full. The store empties it in microseconds; if

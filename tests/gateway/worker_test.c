@@ -475,6 +475,8 @@ test_batch(void **state)
 static void
 test_refusals(void **state)
 {
+	static const char *const delays[] = {
+	    "DELAY\0013\002", "K\001v\002TIMER_DELIVER_MS\0019\002"};
 	const struct field none[] = {{NULL, NULL}};
 	char *large = calloc(1, (4 << 20) + 2);
 	struct reply r;
@@ -493,6 +495,15 @@ test_refusals(void **state)
 	memset(large, 'x', (4 << 20) + 1);
 	await(send_message("few", "0", large), &r);
 	assert_int_equal(r.h.code, LT_CODE_MESSAGE_ILLEGAL);
+	/* Never early: what would have to wait is refused. */
+	for (size_t i = 0; i < LT_COUNT(delays); i++) {
+		const struct field fields[] = {{"a", "pg"}, {"b", "few"},
+		    {"c", "TBW102"}, {"d", "4"}, {"e", "0"}, {"f", "0"},
+		    {"g", "1"}, {"h", "0"}, {"i", delays[i]}, {NULL, NULL}};
+
+		await(ask(310, fields, "x", 1), &r);
+		assert_int_equal(r.h.code, LT_CODE_MESSAGE_ILLEGAL);
+	}
 	/* It went on. */
 	await(send_message("few", "0", "x"), &r);
 	assert_int_equal(r.h.code, LT_CODE_SUCCESS);
