@@ -24,6 +24,7 @@
 
 #define ANSWER_HEADER 768
 #define HOLD_MAX_MS 60000
+#define IDLE_MS 60000 /* no pull: its range was asked for that long ago */
 #define STEP_MS 100
 #define STEPS 1024 /* more than HOLD_MAX_MS / STEP_MS */
 #define BYTES_MAX (256u << 10) /* of one answer */
@@ -51,6 +52,7 @@ struct lt_pull { /* a worker's */
 	struct helds wheel[STEPS];
 	uint64_t step; /* served up to here */
 	size_t held;
+	uint64_t forgot_ms; /* idle queues, last */
 };
 
 /* One request, read. */
@@ -227,6 +229,24 @@ lt_pull_grown(struct lt_worker *w)
 	}
 }
 
+/* Queues that nobody asked for lately, and nobody waits at. */
+static void
+forget_idle(struct lt_worker *w, uint64_t now_ms)
+{
+	struct lt_tail_queue *q;
+	size_t cursor = 0;
+
+	while ((q = lt_tail_next(w->tail, &cursor)) != NULL) {
+		/* 0: the clerk asks just now. */
+		if (q->told_ms == 0 || now_ms - q->told_ms < IDLE_MS ||
+		    (q->user != NULL && !LIST_EMPTY((struct helds *)q->user)))
+			continue;
+		lt_mem_free(q->user);
+		q->user = NULL;
+		lt_tail_drop(w->tail, q);
+	}
+}
+
 void
 lt_pull_tick(struct lt_worker *w, uint64_t now_ms)
 {
@@ -239,6 +259,10 @@ lt_pull_tick(struct lt_worker *w, uint64_t now_ms)
 			    h->q, h->ask.offset);
 			let_go(w, h);
 		}
+	if (now_ms - p->forgot_ms < IDLE_MS)
+		return;
+	p->forgot_ms = now_ms;
+	forget_idle(w, now_ms);
 }
 
 /* --- requests --------------------------------------------------------------

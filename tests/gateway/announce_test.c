@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "leat/status.h"
 #include "names_rig.h"
+#include "tests/support/scarce.h"
 
 #define TEXT(literal)                                                          \
 	(struct lt_remoting_text)                                              \
@@ -26,34 +27,6 @@
 	}
 
 /* --- memory that ends at a given allocation (--wrap) ---------------------- */
-
-static long fail_at, allocations;
-
-void *__real_lt_mem_alloc(size_t bytes);
-void *__real_lt_mem_array(size_t count, size_t bytes);
-void *__real_lt_mem_resize(void *p, size_t bytes);
-void *__wrap_lt_mem_alloc(size_t bytes);
-void *__wrap_lt_mem_array(size_t count, size_t bytes);
-void *__wrap_lt_mem_resize(void *p, size_t bytes);
-
-void *
-__wrap_lt_mem_alloc(size_t bytes)
-{
-	return ++allocations == fail_at ? NULL : __real_lt_mem_alloc(bytes);
-}
-
-void *
-__wrap_lt_mem_array(size_t count, size_t bytes)
-{
-	return ++allocations == fail_at ? NULL
-					: __real_lt_mem_array(count, bytes);
-}
-
-void *
-__wrap_lt_mem_resize(void *p, size_t bytes)
-{
-	return ++allocations == fail_at ? NULL : __real_lt_mem_resize(p, bytes);
-}
 
 /* --- frames ----------------------------------------------------------------
  */
@@ -392,16 +365,16 @@ fails_at(long at, const struct lt_remoting *request,
 	older.topics = had;
 	assert_int_equal(
 	    lt_names_register(r.names, &older, 1, 1, &why), LEAT_OK);
-	allocations = 0;
-	fail_at = at;
+	scarce_count = 0;
+	scarce_at = at;
 	failed = call(&r, request, frame) == 1;
 	for (size_t i = 0; i < LT_COUNT(lists); i++) {
 		list.code = lists[i];
 		failed += call(&r, &list, frame) == 1;
 	}
 	failed += call(&r, &key, frame) == 1;
-	fail_at = 0;
-	assert_int_equal(failed, allocations >= at);
+	scarce_at = 0;
+	assert_int_equal(failed, scarce_count >= at);
 	/* With memory again, everything is there. */
 	assert_int_equal(call(&r, request, frame), 0);
 	assert_int_equal(call(&r, &key, frame), 0);

@@ -19,36 +19,9 @@
 #include "hub/hub.h"
 #include "hub/hubjson.h"
 #include "leat/status.h"
+#include "tests/support/scarce.h"
 
 /* --- memory that ends at a given allocation (--wrap) ---------------------- */
-
-static long fail_at, allocations;
-
-void *__real_lt_mem_alloc(size_t bytes);
-void *__real_lt_mem_array(size_t count, size_t bytes);
-void *__real_lt_mem_resize(void *p, size_t bytes);
-void *__wrap_lt_mem_alloc(size_t bytes);
-void *__wrap_lt_mem_array(size_t count, size_t bytes);
-void *__wrap_lt_mem_resize(void *p, size_t bytes);
-
-void *
-__wrap_lt_mem_alloc(size_t bytes)
-{
-	return ++allocations == fail_at ? NULL : __real_lt_mem_alloc(bytes);
-}
-
-void *
-__wrap_lt_mem_array(size_t count, size_t bytes)
-{
-	return ++allocations == fail_at ? NULL
-					: __real_lt_mem_array(count, bytes);
-}
-
-void *
-__wrap_lt_mem_resize(void *p, size_t bytes)
-{
-	return ++allocations == fail_at ? NULL : __real_lt_mem_resize(p, bytes);
-}
 
 /* --- a hub ---------------------------------------------------------------- */
 
@@ -615,8 +588,8 @@ no_memory(void **state)
 	long n = 1;
 
 	for (int was_reached = 1; was_reached; n++) {
-		allocations = 0;
-		fail_at = n;
+		scarce_count = 0;
+		scarce_at = n;
 		for (uint64_t conn = 1; conn <= 3; conn++)
 			(void)!beat_json(conn, heartbeats[conn % 2]);
 		lt_hub_count(h.hub, &counts);
@@ -630,8 +603,8 @@ no_memory(void **state)
 		close_conn(2);
 		close_conn(1);
 		close_conn(3);
-		was_reached = allocations >= n;
-		fail_at = 0;
+		was_reached = scarce_count >= n;
+		scarce_at = 0;
 		assert_int_equal(
 		    lt_hub_locals(h.hub, "g", NULL, 0, &h.changes), LEAT_OK);
 		is_empty();
