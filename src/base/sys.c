@@ -54,6 +54,7 @@ struct lt_sys lt_sys = {
     .fstatat = fstatat,
     .fstatvfs = fstatvfs,
     .mmap = mmap,
+    .madvise = madvise,
     .memfd_create = memfd_create,
     .accept4 = kernel_accept4,
     .connect = kernel_connect,
@@ -124,6 +125,19 @@ lt_sys_read_full(int fd, void *buf, size_t bytes, uint64_t at)
 		bytes -= (size_t)n;
 	}
 	return LEAT_OK;
+}
+
+int
+lt_sys_is_there(const void *p, size_t bytes)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)p / page * page;
+	uintptr_t to = ((uintptr_t)p + bytes + page - 1) / page * page;
+
+	while (lt_sys.madvise((void *)from, to - from, MADV_POPULATE_READ) != 0)
+		if (errno != EINTR) /* EINVAL: a kernel before 5.14 */
+			return errno == EINVAL;
+	return 1;
 }
 
 int

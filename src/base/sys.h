@@ -44,6 +44,7 @@ struct lt_sys {
 	int (*fstatvfs)(int fd, struct statvfs *st);
 	void *(*mmap)(
 	    void *at, size_t bytes, int prot, int flags, int fd, off_t off);
+	int (*madvise)(void *p, size_t bytes, int advice);
 	int (*memfd_create)(const char *name, unsigned flags);
 	int (*accept4)(
 	    int fd, struct sockaddr *peer, socklen_t *bytes, int flags);
@@ -64,6 +65,11 @@ int lt_sys_write_full(
     int fd, const void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
 int lt_sys_read_full(
     int fd, void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
+/* Bring in the pages of a mapped file's bytes. 0: one cannot be had, and looking
+ * at it would be a SIGBUS: no memory for it (a hole in a full tmpfs), or the
+ * disk did not give it. 1 without knowing where the kernel is older than 5.14.
+ */
+int lt_sys_is_there(const void *p, size_t bytes) LT_MUST_CHECK;
 /* ftruncate with EINTR handled: 0, or -1 and errno. */
 int lt_sys_truncate(int fd, uint64_t bytes) LT_MUST_CHECK;
 /* mkdir -p below dir with mode 0750. 0 or status. */

@@ -280,8 +280,11 @@ ask_file(const uint8_t *p, struct question *q)
 	if (count > LT_KEYFILE_ENTRIES || begin > q->end_ms ||
 	    end + 999 < q->begin_ms)
 		return;
-	uint32_t i = lt_bytes_get32(
-	    p + LT_KEYFILE_HEAD + (uint64_t)(q->hash % LT_KEYFILE_SLOTS) * 4);
+	const uint8_t *slot =
+	    p + LT_KEYFILE_HEAD + (uint64_t)(q->hash % LT_KEYFILE_SLOTS) * 4;
+	if (!lt_sys_is_there(slot, 4)) /* a hole in a full tmpfs */
+		return;
+	uint32_t i = lt_bytes_get32(slot);
 	while (i > 0 && i < count && q->count < q->max) {
 		const uint8_t *e =
 		    p + LT_KEYFILE_ENTRIES_AT + (uint64_t)i * LT_KEYFILE_ENTRY;

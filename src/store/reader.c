@@ -7,6 +7,10 @@
  * its magic and the same three conditions. Holes of the file are passed over
  * by lseek(SEEK_DATA), so a mostly unwritten segment costs nothing.
  *
+ * Bytes are asked for before they are looked at (MADV_POPULATE_READ, 64 KiB at
+ * a time): a page that cannot be had is a status, not a SIGBUS. On a full tmpfs
+ * that is every hole, because there even reading one takes memory.
+ *
  * A reader belongs to one thread. It never writes, and never looks beyond a
  * segment's size at the time of mapping (segments do not shrink: the writer
  * replaces them by rename).
@@ -31,6 +35,7 @@
 #include "leat/status.h"
 
 #define MAPS_MAX 64
+#define AHEAD 65536 /* of a segment's bytes: had at once */
 #define NAME_DIGITS 20
 #define MAGIC_FIRST 0xDA /* byte 0 of V1 and V2 */
 #define MAGIC_AT 4
@@ -39,6 +44,8 @@ struct segment {
 	uint64_t base;
 	ino_t ino;
 	const uint8_t *map; /* NULL: not mapped */
+	size_t had_from; /* these bytes of it have been had */
+	size_t had_to;
 	uint64_t used; /* tick of the last use */
 };
 
@@ -409,6 +416,7 @@ map(struct lt_reader *r, struct segment *s)
 	if (rc != LEAT_OK)
 		return rc;
 	s->map = p;
+	s->had_from = s->had_to = 0;
 	s->ino = st.st_ino;
 	r->maps++;
 	return LEAT_OK;
@@ -427,22 +435,106 @@ is_gone(struct lt_reader *r, struct segment *s)
 	return st.st_ino != s->ino;
 }
 
-int
-lt_reader_bytes(struct lt_reader *r, uint64_t log_offset, const uint8_t **p_out,
-    size_t *bytes_out)
+/* --- records -------------------------------------------------------------- */
+
+/* Have the pages of [at, at + bytes) of a segment. LEAT_OK; END: a part of them
+ * is a hole of the file, so zeroes; IO. */
+static int
+have_pages(struct lt_reader *r, struct segment *s, size_t at, size_t bytes)
 {
-	struct segment *s = find(r, log_offset);
+	size_t from = at - at % AHEAD;
+	size_t to = at + bytes + AHEAD - 1;
+	struct stat st;
+	off_t hole;
+	int fd, rc;
+
+	to = to - to % AHEAD < r->bytes ? to - to % AHEAD : r->bytes;
+	if (!lt_sys_is_there(s->map + from, to - from)) {
+		from = at;
+		to = at + bytes;
+		if (!lt_sys_is_there(s->map + from, bytes))
+			goto absent;
+	}
+	if (from > s->had_to || to < s->had_from)
+		s->had_from = s->had_to = from;
+	s->had_from = from < s->had_from ? from : s->had_from;
+	s->had_to = to > s->had_to ? to : s->had_to;
+	return LEAT_OK;
+absent:
+	rc = open_segment(r, s->base, &fd, &st);
+	if (rc != LEAT_OK)
+		return rc;
+	hole = lseek(fd, (off_t)at, SEEK_HOLE);
+	lt_sys.close(fd);
+	return hole >= 0 && (size_t)hole < at + bytes ? LEAT_E_END : LEAT_E_IO;
+}
+
+static inline int
+have(struct lt_reader *r, struct segment *s, size_t at, size_t bytes)
+{
+	if (LT_LIKELY(at >= s->had_from && at + bytes <= s->had_to))
+		return LEAT_OK;
+	return have_pages(r, s, at, bytes);
+}
+
+/* What begins with byte `at` of a mapped segment. */
+static inline int
+classify(struct lt_reader *r, struct segment *s, size_t at,
+    struct lt_record_view *view)
+{
+	const uint8_t *p = s->map + at;
+	size_t bytes = r->bytes - at;
+	uint32_t size;
 	int rc;
 
+	if (LT_UNLIKELY(bytes < LT_RECORD_BLANK_BYTES))
+		return LEAT_E_AGAIN; /* no room even for a BLANK */
+	rc = have(r, s, at, LT_RECORD_BLANK_BYTES);
+	if (LT_UNLIKELY(rc != LEAT_OK))
+		return rc;
+	size = lt_bytes_get32(p);
+	if (LT_LIKELY(size <= bytes &&
+		      lt_bytes_get32(p + MAGIC_AT) != LT_RECORD_BLANK)) {
+		rc = have(r, s, at, size);
+		if (LT_UNLIKELY(rc != LEAT_OK))
+			return rc == LEAT_E_END ? LEAT_E_CORRUPT : rc;
+	}
+	rc = lt_record_parse(p, bytes, view);
+	if (LT_LIKELY(rc == LEAT_OK)) {
+		if (LT_UNLIKELY((uint64_t)view->log_offset != s->base + at))
+			return LEAT_E_CORRUPT;
+		return lt_record_check(view);
+	}
+	if (rc == LEAT_E_END)
+		return view->bytes == bytes ? LEAT_E_AGAIN : LEAT_E_CORRUPT;
+	return lt_bytes_get64(p) == 0 ? LEAT_E_END : LEAT_E_CORRUPT;
+}
+
+/* The mapped segment that holds log_offset. */
+static int
+lookup(struct lt_reader *r, uint64_t log_offset, struct segment **out)
+{
+	struct segment *s = find(r, log_offset);
+
 	if (s == NULL && log_offset >= lt_reader_limit(r)) {
-		rc = lt_reader_refresh(r);
+		int rc = lt_reader_refresh(r);
 		if (rc != LEAT_OK)
 			return rc;
 		s = find(r, log_offset);
 	}
 	if (s == NULL)
 		return LEAT_E_NOTFOUND;
-	rc = map(r, s);
+	*out = s;
+	return map(r, s);
+}
+
+int
+lt_reader_bytes(struct lt_reader *r, uint64_t log_offset, const uint8_t **p_out,
+    size_t *bytes_out)
+{
+	struct segment *s = NULL;
+	int rc = lookup(r, log_offset, &s);
+
 	if (rc != LEAT_OK)
 		return rc;
 	*p_out = s->map + (log_offset - s->base);
@@ -450,40 +542,34 @@ lt_reader_bytes(struct lt_reader *r, uint64_t log_offset, const uint8_t **p_out,
 	return LEAT_OK;
 }
 
-/* --- records -------------------------------------------------------------- */
-
-/* What is at p, which is log_offset, with `bytes` to the segment's end. */
-static inline int
-classify(const uint8_t *p, size_t bytes, uint64_t log_offset,
-    struct lt_record_view *view)
+size_t
+lt_reader_there(struct lt_reader *r, uint64_t log_offset, size_t bytes)
 {
-	int rc = lt_record_parse(p, bytes, view);
+	struct segment *s = NULL;
+	size_t at, n = 0;
 
-	if (LT_LIKELY(rc == LEAT_OK)) {
-		if (LT_UNLIKELY((uint64_t)view->log_offset != log_offset))
-			return LEAT_E_CORRUPT;
-		return lt_record_check(view);
-	}
-	if (rc == LEAT_E_END)
-		return view->bytes == bytes ? LEAT_E_AGAIN : LEAT_E_CORRUPT;
-	if (bytes < LT_RECORD_BLANK_BYTES)
-		return LEAT_E_AGAIN; /* no room even for a BLANK */
-	return lt_bytes_get64(p) == 0 ? LEAT_E_END : LEAT_E_CORRUPT;
+	if (lookup(r, log_offset, &s) != LEAT_OK)
+		return 0;
+	at = log_offset - s->base;
+	while (
+	    n < bytes && n < r->bytes - at && have(r, s, at + n, 1) == LEAT_OK)
+		n = s->had_to - at;
+	n = n < bytes ? n : bytes;
+	return n < r->bytes - at ? n : r->bytes - at;
 }
 
 int
 lt_reader_get(
     struct lt_reader *r, uint64_t log_offset, struct lt_record_view *view)
 {
-	const uint8_t *p;
-	size_t bytes;
-	int rc = lt_reader_bytes(r, log_offset, &p, &bytes);
+	struct segment *s = NULL;
+	int rc = lookup(r, log_offset, &s);
 
 	if (LT_UNLIKELY(rc != LEAT_OK))
 		return rc;
-	rc = classify(p, bytes, log_offset, view);
-	if (LT_UNLIKELY(rc != LEAT_OK) && is_gone(r, &r->segments[r->last])) {
-		unmap(r, &r->segments[r->last]);
+	rc = classify(r, s, log_offset - s->base, view);
+	if (LT_UNLIKELY(rc != LEAT_OK) && is_gone(r, s)) {
+		unmap(r, s);
 		return LEAT_E_NOTFOUND;
 	}
 	return rc;
@@ -493,23 +579,27 @@ int
 lt_reader_copy(struct lt_reader *r, uint64_t log_offset, uint32_t bytes,
     void *dst, struct lt_record_view *view)
 {
-	const uint8_t *p;
-	size_t left;
-	int rc = lt_reader_bytes(r, log_offset, &p, &left);
+	struct segment *s = NULL;
+	int rc = lookup(r, log_offset, &s);
+	size_t at;
 
 	if (rc != LEAT_OK)
 		return rc;
-	if (bytes > left)
+	at = log_offset - s->base;
+	if (bytes > r->bytes - at)
 		return LEAT_E_CORRUPT;
-	memcpy(dst, p, bytes);
-	rc = lt_record_parse(dst, bytes, view);
+	rc = have(r, s, at, bytes);
+	if (rc == LEAT_OK) {
+		memcpy(dst, s->map + at, bytes);
+		rc = lt_record_parse(dst, bytes, view);
+	}
 	if (rc == LEAT_OK && view->bytes == bytes &&
 	    (uint64_t)view->log_offset == log_offset)
 		rc = lt_record_check(view);
-	else
+	else if (rc != LEAT_E_IO)
 		rc = LEAT_E_CORRUPT;
-	if (rc != LEAT_OK && is_gone(r, &r->segments[r->last])) {
-		unmap(r, &r->segments[r->last]);
+	if (rc != LEAT_OK && is_gone(r, s)) {
+		unmap(r, s);
 		return LEAT_E_NOTFOUND;
 	}
 	return rc;
@@ -531,9 +621,10 @@ lt_reader_end(struct lt_reader *r, uint64_t log_offset)
 /* Magic numbers in [from, to) of a segment's bytes: the first that begins a
  * valid record. *found_out is the record's start. */
 static int
-search_bytes(const uint8_t *base, uint64_t segment_base, size_t segment_bytes,
-    size_t from, size_t to, size_t *found_out, struct lt_record_view *view)
+search_bytes(struct lt_reader *r, struct segment *s, size_t from, size_t to,
+    size_t *found_out, struct lt_record_view *view)
 {
+	const uint8_t *base = s->map;
 	const uint8_t *p = base + from;
 
 	while (p < base + to) {
@@ -543,11 +634,11 @@ search_bytes(const uint8_t *base, uint64_t segment_base, size_t segment_bytes,
 		if (p == NULL)
 			break;
 		at = (size_t)(p++ - base) - MAGIC_AT;
-		if (segment_bytes - at < LT_RECORD_FIXED)
+		if (r->bytes - at < LT_RECORD_FIXED)
 			break;
-		if (lt_bytes_get64(base + at + 28) == segment_base + at &&
-		    classify(base + at, segment_bytes - at, segment_base + at,
-			view) == LEAT_OK) {
+		if (have(r, s, at, LT_RECORD_FIXED) == LEAT_OK &&
+		    lt_bytes_get64(base + at + 28) == s->base + at &&
+		    classify(r, s, at, view) == LEAT_OK) {
 			*found_out = at;
 			return LEAT_OK;
 		}
@@ -582,8 +673,7 @@ search(struct lt_reader *r, struct segment *s, size_t from, size_t to,
 		if (hole > 0 && (size_t)hole < to)
 			stop = (size_t)hole;
 		if (at < stop)
-			rc = search_bytes(s->map, s->base, r->bytes, at, stop,
-			    found_out, view);
+			rc = search_bytes(r, s, at, stop, found_out, view);
 		at = stop;
 	}
 	lt_sys.close(fd);
@@ -614,11 +704,13 @@ lt_reader_next(struct lt_reader *r, uint64_t from, uint64_t limit,
 		if (LT_UNLIKELY(rc != LEAT_OK))
 			return rc;
 		at = pos - s->base;
-		rc = classify(s->map + at, r->bytes - at, pos, view);
+		rc = classify(r, s, at, view);
 		if (LT_LIKELY(rc == LEAT_OK)) {
 			*damaged_out = damaged;
 			return LEAT_OK;
 		}
+		if (rc == LEAT_E_IO)
+			return rc;
 		next = s->base + r->bytes;
 		if (rc == LEAT_E_AGAIN) {
 			pos = next;

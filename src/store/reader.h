@@ -47,9 +47,12 @@ int lt_reader_next(struct lt_reader *r, uint64_t from, uint64_t limit,
 /* Where the damage begins that the last lt_reader_next skipped. */
 uint64_t lt_reader_damage_at(const struct lt_reader *r);
 /* The log's bytes as they are: *p_out lent until the next call, *bytes_out of
- * them up to the segment's end. LEAT_OK, NOTFOUND (no such segment), others. */
+ * them up to the segment's end. LEAT_OK, NOTFOUND (no such segment), others.
+ * Where nothing was written there may be nothing to look at (SIGBUS): */
 int lt_reader_bytes(struct lt_reader *r, uint64_t log_offset,
     const uint8_t **p_out, size_t *bytes_out) LT_MUST_CHECK;
+/* That many of the next `bytes` of a segment can be looked at. */
+size_t lt_reader_there(struct lt_reader *r, uint64_t log_offset, size_t bytes);
 /* Base of the segment that holds log_offset. LEAT_OK, NOTFOUND. */
 int lt_reader_segment(const struct lt_reader *r, uint64_t log_offset,
     uint64_t *base_out) LT_MUST_CHECK;

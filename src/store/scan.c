@@ -435,10 +435,10 @@ look_at_tail(struct scan *s, uint64_t end)
 	if (end >= lt_reader_limit(s->c->reader) ||
 	    lt_reader_bytes(s->c->reader, end, &p, &bytes) != LEAT_OK)
 		return;
-	if (bytes > 65536)
-		bytes = 65536;
+	bytes =
+	    lt_reader_there(s->c->reader, end, bytes < 65536 ? bytes : 65536);
 	/* All of it is like its first byte, mostly. */
-	if (p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0)
+	if (bytes == 0 || (p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0))
 		return;
 	while (p[bytes - 1] == 0)
 		bytes--;

@@ -11,13 +11,16 @@
 #include "config.h"
 #include "store/reader.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "depot.h"
 #include "leat/status.h"
 
@@ -246,6 +249,117 @@ many_segments(void **state)
 			    LEAT_OK);
 }
 
+/* --- holes nobody may look into: a full tmpfs ------------------------------
+ */
+
+#define PAGE 4096
+#define SEGMENT_0 "commitlog/00000000000000000000"
+
+static struct lt_sys kernel;
+static int film = -1; /* segment 0 */
+static char *mapped;
+
+static int
+is_hole(off_t at)
+{
+	off_t data = lseek(film, at, SEEK_DATA);
+
+	return data < 0 || data >= at + PAGE;
+}
+
+static void *
+mmap_without_holes(
+    void *at, size_t bytes, int prot, int flags, int fd, off_t off)
+{
+	char *p = kernel.mmap(at, bytes, prot, flags, fd, off);
+
+	for (size_t i = 0; i < bytes; i += PAGE)
+		if (is_hole((off_t)i))
+			assert_int_equal(mprotect(p + i, PAGE, PROT_NONE), 0);
+	mapped = p;
+	return p;
+}
+
+static int
+madvise_without_holes(void *p, size_t bytes, int advice)
+{
+	off_t from = (char *)p - mapped;
+
+	assert_int_equal(advice, MADV_POPULATE_READ);
+	for (off_t i = from; i < from + (off_t)bytes; i += PAGE)
+		if (is_hole(i)) {
+			errno = EFAULT;
+			return -1;
+		}
+	return 0;
+}
+
+static int
+madvise_nothing(void *p, size_t bytes, int advice)
+{
+	errno = EFAULT;
+	return -1;
+}
+
+static void
+punch(uint64_t from, uint64_t bytes)
+{
+	assert_int_equal(
+	    fallocate(film, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		(off_t)from, (off_t)bytes),
+	    0);
+}
+
+static void
+holes_that_cannot_be_looked_into(void **state)
+{
+	const struct depot_message *m = d.messages;
+	struct lt_record_view v;
+	uint8_t copy[1024];
+	uint64_t end, hole, damaged;
+	size_t i = 0;
+
+	depot_fill(&d, 200, 60);
+	film = openat(d.dir, SEGMENT_0, O_RDWR | O_CLOEXEC);
+	assert_true(film >= 0);
+	/* The record over a page's end; the next page goes. */
+	while (m[i].log_offset / PAGE == (m[i].log_offset + m[i].bytes) / PAGE)
+		i++;
+	hole = (m[i].log_offset / PAGE + 1) * PAGE;
+	end = m[d.count - 1].log_offset + m[d.count - 1].bytes;
+	assert_true(hole + PAGE < end);
+	punch(hole, PAGE);
+	punch((end + PAGE - 1) / PAGE * PAGE, DEPOT_SEGMENT);
+	kernel = lt_sys;
+	lt_sys.mmap = mmap_without_holes;
+	lt_sys.madvise = madvise_without_holes;
+	assert_int_equal(lt_reader_open(d.dir, &r), LEAT_OK);
+	for (size_t k = 0; k < i; k++)
+		assert_int_equal(
+		    lt_reader_get(r, m[k].log_offset, &v), LEAT_OK);
+	assert_int_equal(lt_reader_get(r, m[i].log_offset, &v), LEAT_E_CORRUPT);
+	assert_int_equal(
+	    lt_reader_copy(r, m[i].log_offset, m[i].bytes, copy, &v),
+	    LEAT_E_CORRUPT);
+	assert_int_equal(lt_reader_get(r, hole, &v), LEAT_E_END);
+	assert_int_equal(lt_reader_there(r, m[i].log_offset, 2 * PAGE),
+	    hole - m[i].log_offset);
+	assert_int_equal(
+	    lt_reader_next(r, m[i].log_offset, end, &v, &damaged), LEAT_OK);
+	assert_true(damaged > PAGE && damaged < 2 * PAGE);
+	assert_int_equal(
+	    lt_reader_get(r, (end + PAGE - 1) / PAGE * PAGE, &v), LEAT_E_END);
+	/* No hole: then it is the disk that does not give it. */
+	lt_sys.madvise = madvise_nothing;
+	lt_reader_close(r);
+	assert_int_equal(lt_reader_open(d.dir, &r), LEAT_OK);
+	assert_int_equal(lt_reader_get(r, 0, &v), LEAT_E_IO);
+	assert_int_equal(lt_reader_next(r, 0, end, &v, &damaged), LEAT_E_IO);
+	assert_int_equal(lt_reader_there(r, 0, PAGE), 0);
+	lt_sys = kernel;
+	close(film);
+}
+
 int
 main(void)
 {
@@ -259,6 +373,7 @@ main(void)
 	    TEST(behind_damage),
 	    TEST(a_missing_segment_is_damage),
 	    TEST(a_living_log),
+	    TEST(holes_that_cannot_be_looked_into),
 	    TEST(many_segments),
 	};
 
