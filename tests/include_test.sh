@@ -40,6 +40,8 @@ BEGIN {
 	allow("hub", "net/ base/ proto/ leat/")
 	allow("http", "net/ base/ proto/ leat/ store/reader.h store/consumequeue.h")
 	allow("replica", "net/ base/ proto/ shm/ leat/status.h store/reader.h")
+	# The program puts the rooms of the gateway together.
+	file_allowed["gateway/gateway_main.c"] = "net/ tail/ names/ hub/ remoting/ base/ proto/ shm/ leat/ supervisor/sandbox.h"
 	# The offline store commands.
 	file_allowed["src/tools/store.c"] = "store/reader.h store/recover.h"
 }

@@ -249,3 +249,9 @@ lt_namesjson_free(void *json)
 {
 	json_decref(json);
 }
+
+void
+lt_namesjson_seed(void)
+{
+	json_object_seed(0); /* of the kernel's random numbers */
+}

@@ -29,6 +29,8 @@ int lt_namesjson_route(const void *text, size_t bytes,
 	const struct lt_topic_queues *queues, void *user),
     void *user) LT_MUST_CHECK;
 
+/* Once per process, before its sandbox: hash keys for all of jansson. */
+void lt_namesjson_seed(void);
 void lt_namesjson_free(void *json);
 
 #endif

@@ -56,8 +56,8 @@ dispatch(struct lt_call *call)
 /* --- the loop's callbacks --------------------------------------------------
  */
 
-static int64_t
-cut(const uint8_t *p, size_t bytes, void *user)
+int64_t
+lt_worker_cut(const uint8_t *p, size_t bytes, void *user)
 {
 	uint32_t length;
 
@@ -149,7 +149,7 @@ session_ready(void *user)
 }
 
 static const struct lt_net_owner owner = {
-    .cut = cut,
+    .cut = lt_worker_cut,
     .frame = frame,
     .round = after_round,
     .woken = woken,

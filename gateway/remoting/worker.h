@@ -5,6 +5,7 @@
 #ifndef LT_REMOTING_WORKER_H
 #define LT_REMOTING_WORKER_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <leat/leat.h>
@@ -18,13 +19,22 @@
 #include "tail/tail.h"
 
 struct lt_hub;
+struct lt_names;
 struct lt_sending; /* send.c */
 struct lt_pull; /* pull.c */
+
+/* A listener's tag: what its connections may ask for. */
+enum lt_role {
+	LT_ROLE_BROKER = 1,
+	LT_ROLE_NAMES = 2
+};
 
 /* What all workers share; set up before they start, then read only. */
 struct lt_gateway {
 	struct lt_hub *hub;
 	struct lt_clerk *clerk;
+	struct lt_names *names; /* NULL: we are no name server */
+	pthread_mutex_t *names_lock; /* around each call of `names` */
 	const char *broker_name, *cluster_name;
 	uint32_t store_ip; /* host order: in message ids */
 	uint16_t store_port;
@@ -61,6 +71,9 @@ int lt_worker_create(const struct lt_gateway *g,
     struct lt_worker **out) LT_MUST_CHECK;
 /* Its clerk has been stopped. */
 void lt_worker_destroy(struct lt_worker *w);
+
+/* lt_net_owner.cut for this protocol. */
+int64_t lt_worker_cut(const uint8_t *p, size_t bytes, void *user);
 
 /* send.c: 10, 310, 320. */
 void lt_send_on_message(struct lt_call *call);

@@ -65,9 +65,10 @@ int lt_sys_write_full(
     int fd, const void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
 int lt_sys_read_full(
     int fd, void *buf, size_t bytes, uint64_t at) LT_MUST_CHECK;
-/* Bring in the pages of a mapped file's bytes. 0: one cannot be had, and looking
- * at it would be a SIGBUS: no memory for it (a hole in a full tmpfs), or the
- * disk did not give it. 1 without knowing where the kernel is older than 5.14.
+/* Bring in the pages of a mapped file's bytes. 0: one cannot be had, and
+ * looking at it would be a SIGBUS: no memory for it (a hole in a full tmpfs),
+ * or the disk did not give it. 1 without knowing where the kernel is older
+ * than 5.14.
  */
 int lt_sys_is_there(const void *p, size_t bytes) LT_MUST_CHECK;
 /* ftruncate with EINTR handled: 0, or -1 and errno. */

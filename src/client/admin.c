@@ -537,6 +537,9 @@ read_counters(int fd, struct leat_status_report *out)
 	    READ(sup_store_started_ms), READ(sup_restarts_store));
 	fill_process(out, "leat-queue", READ(sup_queue_pid),
 	    READ(sup_queue_started_ms), READ(sup_restarts_queue));
+	if (READ(sup_gateway_started_ms) != 0)
+		fill_process(out, "leat-gateway", READ(sup_gateway_pid),
+		    READ(sup_gateway_started_ms), READ(sup_restarts_gateway));
 	out->log_min_offset = (int64_t)READ(store_log_min);
 	out->log_max_offset = (int64_t)READ(store_log_end);
 	out->log_synced_offset = (int64_t)READ(store_log_synced);

@@ -253,7 +253,8 @@ unknown(const char *section, const char *name, struct lt_ini_error *err)
 	if (section[0] == 0)
 		return wrong(err,
 		    "\"%s\" stands before any section: put "
-		    "[broker], [store], [queue], [supervisor] or [access] "
+		    "[broker], [store], [queue], [gateway], "
+		    "[supervisor] or [access] "
 		    "above it",
 		    name);
 	for (size_t i = 0; i < ROWS; i++) {
@@ -265,7 +266,7 @@ unknown(const char *section, const char *name, struct lt_ini_error *err)
 	if (!have_section)
 		return wrong(err,
 		    "unknown section [%s]: write [broker], "
-		    "[store], [queue], [supervisor] or [access]",
+		    "[store], [queue], [gateway], [supervisor] or [access]",
 		    section);
 	if (elsewhere != NULL)
 		return wrong(err, "[%s] has no setting \"%s\": move it to [%s]",

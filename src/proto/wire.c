@@ -44,7 +44,8 @@ lt_wire_op_row(unsigned op)
 static int
 is_party(char row, char who)
 {
-	return row == who || (row == '*' && (who == 'Q' || who == 'S'));
+	return row == who ||
+	       (row == '*' && (who == 'Q' || who == 'S' || who == 'G'));
 }
 
 int

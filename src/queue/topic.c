@@ -25,6 +25,7 @@ registry_changed(struct lt_manager *m)
 	lt_mem_free(m->sorted);
 	m->sorted = NULL;
 	lt_stat_set(queue_topics, m->topic_count);
+	lt_stat_add(queue_topic_changes, 1);
 }
 
 static struct lt_topic *

@@ -16,9 +16,8 @@
  * replaces them by rename).
  */
 #include "config.h"
-#include "store/reader.h"
+#include "store/readerdir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -36,273 +35,8 @@
 
 #define MAPS_MAX 64
 #define AHEAD 65536 /* of a segment's bytes: had at once */
-#define NAME_DIGITS 20
 #define MAGIC_FIRST 0xDA /* byte 0 of V1 and V2 */
 #define MAGIC_AT 4
-
-struct segment {
-	uint64_t base;
-	ino_t ino;
-	const uint8_t *map; /* NULL: not mapped */
-	size_t had_from; /* these bytes of it have been had */
-	size_t had_to;
-	uint64_t used; /* tick of the last use */
-};
-
-struct lt_reader {
-	int dir;
-	struct segment *segments; /* by base */
-	size_t count;
-	size_t capacity;
-	size_t last; /* index of the segment used last */
-	size_t maps;
-	uint64_t bytes; /* of a segment; 0: there is none */
-	uint64_t tick;
-	uint64_t damage_at;
-};
-
-/* --- segments ------------------------------------------------------------- */
-
-static int
-by_base(const void *a, const void *b)
-{
-	const struct segment *x = a, *y = b;
-
-	return (x->base > y->base) - (x->base < y->base);
-}
-
-static int
-parse_name(const char *name, uint64_t *base_out)
-{
-	if (strlen(name) != NAME_DIGITS ||
-	    strspn(name, "0123456789") != NAME_DIGITS)
-		return -1;
-	errno = 0;
-	*base_out = strtoull(name, NULL, 10);
-	return errno == 0 && *base_out <= INT64_MAX ? 0 : -1;
-}
-
-static int
-open_segment(
-    const struct lt_reader *r, uint64_t base, int *fd_out, struct stat *st)
-{
-	char name[NAME_DIGITS + 1];
-	int rc = LEAT_OK;
-
-	snprintf(name, sizeof(name), "%020" PRIu64, base);
-	*fd_out = lt_sys.openat(r->dir, name, O_RDONLY | O_CLOEXEC, 0);
-	if (*fd_out < 0)
-		return lt_sys_status(errno);
-	if (lt_sys.fstat(*fd_out, st) != 0) {
-		rc = lt_sys_status(errno);
-		lt_sys.close(*fd_out);
-		*fd_out = -1;
-	}
-	return rc;
-}
-
-static void
-unmap(struct lt_reader *r, struct segment *s)
-{
-	if (s->map == NULL)
-		return;
-	munmap((void *)(uintptr_t)s->map, r->bytes);
-	s->map = NULL;
-	r->maps--;
-}
-
-/* Names of the directory, without mappings. */
-static int
-list(struct lt_reader *r, struct segment **out, size_t *count_out)
-{
-	struct segment *all = NULL;
-	size_t count = 0, capacity = 0;
-	struct dirent *e;
-	int rc = LEAT_OK;
-	DIR *d;
-	int fd = lt_sys.openat(r->dir, ".", O_RDONLY | O_DIRECTORY, 0);
-
-	if (fd < 0)
-		return lt_sys_status(errno);
-	d = fdopendir(fd);
-	if (d == NULL) {
-		lt_sys.close(fd);
-		return LEAT_E_NOMEM;
-	}
-	while (rc == LEAT_OK && (e = readdir(d)) != NULL) {
-		uint64_t base;
-
-		if (parse_name(e->d_name, &base) != 0)
-			continue;
-		rc = lt_mem_grow((void **)&all, &capacity, count, sizeof(*all));
-		if (rc == LEAT_OK)
-			all[count++] = (struct segment){.base = base};
-	}
-	closedir(d);
-	if (rc != LEAT_OK) {
-		lt_mem_free(all);
-		return rc;
-	}
-	if (count > 1)
-		qsort(all, count, sizeof(*all), by_base);
-	*out = all;
-	*count_out = count;
-	return LEAT_OK;
-}
-
-/* The size of a segment: the largest file that fits between the names. */
-static void
-find_size(struct lt_reader *r, const struct segment *all, size_t count)
-{
-	uint64_t gap = UINT64_MAX;
-	struct stat st;
-	int fd;
-
-	for (size_t i = 1; i < count; i++)
-		if (all[i].base - all[i - 1].base < gap)
-			gap = all[i].base - all[i - 1].base;
-	for (size_t i = 0; i < count; i++) {
-		if (open_segment(r, all[i].base, &fd, &st) != LEAT_OK)
-			continue;
-		lt_sys.close(fd);
-		if ((uint64_t)st.st_size <= gap &&
-		    (uint64_t)st.st_size > r->bytes)
-			r->bytes = (uint64_t)st.st_size;
-	}
-}
-
-/* Keep segments of the one size, and those cut short, and their inodes. */
-static int
-look(struct lt_reader *r, struct segment *all, size_t *count)
-{
-	size_t kept = 0;
-
-	if (r->bytes == 0)
-		find_size(r, all, *count);
-	for (size_t i = 0; i < *count; i++) {
-		struct stat st;
-		int fd;
-		int rc = open_segment(r, all[i].base, &fd, &st);
-
-		if (rc == LEAT_E_NOTFOUND) /* recycled meanwhile */
-			continue;
-		if (rc != LEAT_OK)
-			return rc;
-		lt_sys.close(fd);
-		if ((uint64_t)st.st_size != r->bytes && st.st_size != 0)
-			lt_log_warn("segment.size",
-			    "base=%" PRIu64 " bytes=%jd want=%" PRIu64,
-			    all[i].base, (intmax_t)st.st_size, r->bytes);
-		/* An empty last one is being made. */
-		if ((uint64_t)st.st_size > r->bytes || r->bytes == 0 ||
-		    (st.st_size == 0 && i + 1 == *count) ||
-		    all[i].base > INT64_MAX - r->bytes)
-			continue;
-		all[kept] = all[i];
-		all[kept++].ino = st.st_ino;
-	}
-	*count = kept;
-	return LEAT_OK;
-}
-
-int
-lt_reader_refresh(struct lt_reader *r)
-{
-	struct segment *all = NULL;
-	size_t count = 0, j = 0;
-	int rc = list(r, &all, &count);
-
-	if (rc == LEAT_OK && r->count == 0)
-		r->bytes = 0;
-	if (rc == LEAT_OK) {
-		rc = look(r, all, &count);
-		if (rc != LEAT_OK)
-			lt_mem_free(all);
-	}
-	if (rc != LEAT_OK)
-		return rc;
-	/* Keep the mappings of what is still the same file. */
-	for (size_t i = 0; i < r->count; i++) {
-		struct segment *s = &r->segments[i];
-
-		while (j < count && all[j].base < s->base)
-			j++;
-		if (j < count && all[j].base == s->base && all[j].ino == s->ino)
-			all[j] = *s;
-		else
-			unmap(r, s);
-	}
-	lt_mem_free(r->segments);
-	r->segments = all;
-	r->capacity = r->count = count;
-	r->last = 0;
-	return LEAT_OK;
-}
-
-int
-lt_reader_open(int store_dir, struct lt_reader **out)
-{
-	struct lt_reader *r = lt_mem_alloc(sizeof(*r));
-	int rc = LEAT_OK;
-
-	if (r == NULL)
-		return LEAT_E_NOMEM;
-	r->dir = lt_sys.openat(
-	    store_dir, "commitlog", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (r->dir < 0)
-		rc = lt_sys_status(errno);
-	else
-		rc = lt_reader_refresh(r);
-	if (rc != LEAT_OK) {
-		lt_reader_close(r);
-		return rc;
-	}
-	*out = r;
-	return LEAT_OK;
-}
-
-void
-lt_reader_close(struct lt_reader *r)
-{
-	if (r == NULL)
-		return;
-	for (size_t i = 0; i < r->count; i++)
-		unmap(r, &r->segments[i]);
-	lt_mem_free(r->segments);
-	if (r->dir >= 0)
-		lt_sys.close(r->dir);
-	lt_mem_free(r);
-}
-
-uint64_t
-lt_reader_min(const struct lt_reader *r)
-{
-	return r->count == 0 ? 0 : r->segments[0].base;
-}
-
-uint64_t
-lt_reader_limit(const struct lt_reader *r)
-{
-	return r->count == 0 ? 0 : r->segments[r->count - 1].base + r->bytes;
-}
-
-uint64_t
-lt_reader_segment_bytes(const struct lt_reader *r)
-{
-	return r->bytes;
-}
-
-size_t
-lt_reader_count(const struct lt_reader *r)
-{
-	return r->count;
-}
-
-uint64_t
-lt_reader_damage_at(const struct lt_reader *r)
-{
-	return r->damage_at;
-}
 
 /* Index of the first segment with a base above the offset. */
 static size_t
@@ -347,7 +81,7 @@ holds(const struct lt_reader *r, size_t i, uint64_t log_offset)
 	return i < r->count && log_offset - r->segments[i].base < r->bytes;
 }
 
-static struct segment *
+static struct lt_readerdir_segment *
 find(struct lt_reader *r, uint64_t log_offset)
 {
 	size_t i;
@@ -389,9 +123,9 @@ map_file(const struct lt_reader *r, int fd, uint64_t bytes, void **out)
 }
 
 static int
-map(struct lt_reader *r, struct segment *s)
+map(struct lt_reader *r, struct lt_readerdir_segment *s)
 {
-	struct segment *oldest = NULL;
+	struct lt_readerdir_segment *oldest = NULL;
 	struct stat st;
 	void *p = NULL;
 	int fd, rc;
@@ -404,8 +138,8 @@ map(struct lt_reader *r, struct segment *s)
 		    (oldest == NULL || r->segments[i].used < oldest->used))
 			oldest = &r->segments[i];
 	if (oldest != NULL)
-		unmap(r, oldest);
-	rc = open_segment(r, s->base, &fd, &st);
+		lt_readerdir_unmap(r, oldest);
+	rc = lt_readerdir_file(r, s->base, &fd, &st);
 	if (rc != LEAT_OK)
 		return rc;
 	if ((uint64_t)st.st_size > r->bytes)
@@ -424,12 +158,12 @@ map(struct lt_reader *r, struct segment *s)
 
 /* 1 if the mapped file is no longer the segment of that name. */
 static int
-is_gone(struct lt_reader *r, struct segment *s)
+is_gone(struct lt_reader *r, struct lt_readerdir_segment *s)
 {
 	struct stat st;
 	int fd;
 
-	if (open_segment(r, s->base, &fd, &st) != LEAT_OK)
+	if (lt_readerdir_file(r, s->base, &fd, &st) != LEAT_OK)
 		return 1;
 	lt_sys.close(fd);
 	return st.st_ino != s->ino;
@@ -440,7 +174,8 @@ is_gone(struct lt_reader *r, struct segment *s)
 /* Have the pages of [at, at + bytes) of a segment. LEAT_OK; END: a part of them
  * is a hole of the file, so zeroes; IO. */
 static int
-have_pages(struct lt_reader *r, struct segment *s, size_t at, size_t bytes)
+have_pages(struct lt_reader *r, struct lt_readerdir_segment *s, size_t at,
+    size_t bytes)
 {
 	size_t from = at - at % AHEAD;
 	size_t to = at + bytes + AHEAD - 1;
@@ -461,7 +196,7 @@ have_pages(struct lt_reader *r, struct segment *s, size_t at, size_t bytes)
 	s->had_to = to > s->had_to ? to : s->had_to;
 	return LEAT_OK;
 absent:
-	rc = open_segment(r, s->base, &fd, &st);
+	rc = lt_readerdir_file(r, s->base, &fd, &st);
 	if (rc != LEAT_OK)
 		return rc;
 	hole = lseek(fd, (off_t)at, SEEK_HOLE);
@@ -470,7 +205,8 @@ absent:
 }
 
 static inline int
-have(struct lt_reader *r, struct segment *s, size_t at, size_t bytes)
+have(struct lt_reader *r, struct lt_readerdir_segment *s, size_t at,
+    size_t bytes)
 {
 	if (LT_LIKELY(at >= s->had_from && at + bytes <= s->had_to))
 		return LEAT_OK;
@@ -479,7 +215,7 @@ have(struct lt_reader *r, struct segment *s, size_t at, size_t bytes)
 
 /* What begins with byte `at` of a mapped segment. */
 static inline int
-classify(struct lt_reader *r, struct segment *s, size_t at,
+classify(struct lt_reader *r, struct lt_readerdir_segment *s, size_t at,
     struct lt_record_view *view)
 {
 	const uint8_t *p = s->map + at;
@@ -512,9 +248,10 @@ classify(struct lt_reader *r, struct segment *s, size_t at,
 
 /* The mapped segment that holds log_offset. */
 static int
-lookup(struct lt_reader *r, uint64_t log_offset, struct segment **out)
+lookup(
+    struct lt_reader *r, uint64_t log_offset, struct lt_readerdir_segment **out)
 {
-	struct segment *s = find(r, log_offset);
+	struct lt_readerdir_segment *s = find(r, log_offset);
 
 	if (s == NULL && log_offset >= lt_reader_limit(r)) {
 		int rc = lt_reader_refresh(r);
@@ -532,7 +269,7 @@ int
 lt_reader_bytes(struct lt_reader *r, uint64_t log_offset, const uint8_t **p_out,
     size_t *bytes_out)
 {
-	struct segment *s = NULL;
+	struct lt_readerdir_segment *s = NULL;
 	int rc = lookup(r, log_offset, &s);
 
 	if (rc != LEAT_OK)
@@ -545,7 +282,7 @@ lt_reader_bytes(struct lt_reader *r, uint64_t log_offset, const uint8_t **p_out,
 size_t
 lt_reader_there(struct lt_reader *r, uint64_t log_offset, size_t bytes)
 {
-	struct segment *s = NULL;
+	struct lt_readerdir_segment *s = NULL;
 	size_t at, n = 0;
 
 	if (lookup(r, log_offset, &s) != LEAT_OK)
@@ -562,14 +299,14 @@ int
 lt_reader_get(
     struct lt_reader *r, uint64_t log_offset, struct lt_record_view *view)
 {
-	struct segment *s = NULL;
+	struct lt_readerdir_segment *s = NULL;
 	int rc = lookup(r, log_offset, &s);
 
 	if (LT_UNLIKELY(rc != LEAT_OK))
 		return rc;
 	rc = classify(r, s, log_offset - s->base, view);
 	if (LT_UNLIKELY(rc != LEAT_OK) && is_gone(r, s)) {
-		unmap(r, s);
+		lt_readerdir_unmap(r, s);
 		return LEAT_E_NOTFOUND;
 	}
 	return rc;
@@ -579,7 +316,7 @@ int
 lt_reader_copy(struct lt_reader *r, uint64_t log_offset, uint32_t bytes,
     void *dst, struct lt_record_view *view)
 {
-	struct segment *s = NULL;
+	struct lt_readerdir_segment *s = NULL;
 	int rc = lookup(r, log_offset, &s);
 	size_t at;
 
@@ -599,7 +336,7 @@ lt_reader_copy(struct lt_reader *r, uint64_t log_offset, uint32_t bytes,
 	else if (rc != LEAT_E_IO)
 		rc = LEAT_E_CORRUPT;
 	if (rc != LEAT_OK && is_gone(r, s)) {
-		unmap(r, s);
+		lt_readerdir_unmap(r, s);
 		return LEAT_E_NOTFOUND;
 	}
 	return rc;
@@ -621,8 +358,8 @@ lt_reader_end(struct lt_reader *r, uint64_t log_offset)
 /* Magic numbers in [from, to) of a segment's bytes: the first that begins a
  * valid record. *found_out is the record's start. */
 static int
-search_bytes(struct lt_reader *r, struct segment *s, size_t from, size_t to,
-    size_t *found_out, struct lt_record_view *view)
+search_bytes(struct lt_reader *r, struct lt_readerdir_segment *s, size_t from,
+    size_t to, size_t *found_out, struct lt_record_view *view)
 {
 	const uint8_t *base = s->map;
 	const uint8_t *p = base + from;
@@ -648,13 +385,13 @@ search_bytes(struct lt_reader *r, struct segment *s, size_t from, size_t to,
 
 /* The first valid record in [from, to) of segment s. */
 static int
-search(struct lt_reader *r, struct segment *s, size_t from, size_t to,
-    size_t *found_out, struct lt_record_view *view)
+search(struct lt_reader *r, struct lt_readerdir_segment *s, size_t from,
+    size_t to, size_t *found_out, struct lt_record_view *view)
 {
 	size_t at = from + MAGIC_AT;
 	struct stat st;
 	int fd;
-	int rc = open_segment(r, s->base, &fd, &st);
+	int rc = lt_readerdir_file(r, s->base, &fd, &st);
 
 	if (rc != LEAT_OK)
 		return rc;
@@ -689,7 +426,7 @@ lt_reader_next(struct lt_reader *r, uint64_t from, uint64_t limit,
 
 	*damaged_out = 0;
 	while (pos < limit) {
-		struct segment *s = find(r, pos);
+		struct lt_readerdir_segment *s = find(r, pos);
 		uint64_t next;
 		size_t at, to;
 		int rc;

@@ -201,7 +201,7 @@ init_children(struct lt_sup *s)
 		const char *name;
 		char letter;
 	} procs[] = {
-#define PROC(symbol, name, letter, writes, sys) {name, letter},
+#define PROC(symbol, name, letter, reads, writes, sys) {name, letter},
 #include "supervisor/procs.def"
 	};
 
@@ -211,6 +211,9 @@ init_children(struct lt_sup *s)
 		c->name = procs[i].name;
 		c->letter = procs[i].letter;
 		c->peer = -1;
+		c->wanted = c->proc != LT_PROC_GATEWAY ||
+			    strcmp(s->options.gateway_listen, "none") != 0 ||
+			    strcmp(s->options.gateway_names, "none") != 0;
 		lt_post_init(&c->box);
 	}
 }
@@ -257,7 +260,7 @@ run(struct lt_sup *s)
 	lt_log_info("starting", "dir=\"%s\" socket=\"%s\" pid=%d version=%s",
 	    s->home.dir, s->home.socket, (int)getpid(), PACKAGE_VERSION);
 	for (size_t i = 0; i < LT_PROC_COUNT; i++)
-		if (lt_spawn_child(s, &s->child[i]) != 0)
+		if (s->child[i].wanted && lt_spawn_child(s, &s->child[i]) != 0)
 			s->child[i].restart_ms =
 			    1; /* at once, then backs off */
 	rc = lt_watch_run(s);

@@ -62,15 +62,18 @@
 
 enum profile {
 	LT_SYS_QUIET,
-	LT_SYS_LOCAL
+	LT_SYS_LOCAL,
+	LT_SYS_NETWORK
 };
 
 static const struct proc {
 	const char *name;
+	const char *reads;
 	const char *writes;
 	enum profile profile;
 } procs[] = {
-#define PROC(symbol, name, letter, writes, sys) {name, writes, sys},
+#define PROC(symbol, name, letter, reads, writes, sys)                         \
+	{name, reads, writes, sys},
 #include "supervisor/procs.def"
 };
 
@@ -94,18 +97,27 @@ add_rule(int ruleset, int fd, uint64_t rights)
 			    RULE_PATH_BENEATH, &path, 0);
 }
 
-/* The directory a process may write below; -1 if there is none. */
+/* Let the process do that below a directory, which is made if missing; ""
+ * stands for no directory. */
 static int
-open_writable(int dir_fd, const char *path)
+allow_below(int ruleset, int dir_fd, const char *path, uint64_t rights)
 {
+	int fd, rc;
+
+	if (path[0] == 0)
+		return 0;
 	if (strcmp(path, ".") != 0 && lt_sys_mkdirs(dir_fd, path) != LEAT_OK)
 		return -1;
-	return openat(dir_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(dir_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	rc = add_rule(ruleset, fd, rights);
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }
 
 /* ABI that is in force now, 0: none. */
 static int
-enter_landlock(const char *writes, int dir_fd)
+enter_landlock(const struct proc *p, int dir_fd)
 {
 	struct ruleset_attr attr = {.fs = FS_ABI1};
 
@@ -116,18 +128,16 @@ enter_landlock(const char *writes, int dir_fd)
 		attr.fs |= FS_REFER;
 	if (abi >= 3)
 		attr.fs |= FS_TRUNCATE;
-	if (abi >= 4)
+	if (abi >= 4 && p->profile != LT_SYS_NETWORK)
 		attr.net = NET_TCP;
 	size_t bytes = abi >= 4 ? sizeof attr : sizeof attr.fs;
 	int fd = (int)syscall(__NR_landlock_create_ruleset, &attr, bytes, 0);
 	if (fd < 0)
 		return 0;
-	int below = open_writable(dir_fd, writes);
-	int in_force = add_rule(fd, dir_fd, FS_READ) == 0 &&
-		       add_rule(fd, below, FS_WRITE & attr.fs) == 0 &&
-		       syscall(__NR_landlock_restrict_self, fd, 0) == 0;
-	if (below >= 0)
-		close(below);
+	int in_force =
+	    allow_below(fd, dir_fd, p->reads, FS_READ) == 0 &&
+	    allow_below(fd, dir_fd, p->writes, FS_WRITE & attr.fs) == 0 &&
+	    syscall(__NR_landlock_restrict_self, fd, 0) == 0;
 	close(fd);
 	return in_force ? (int)abi : 0;
 }
@@ -296,6 +306,12 @@ static const char *const local[] = {
     "waitid",
 };
 
+static const char *const network[] = {
+    "bind",
+    "listen",
+    "connect",
+};
+
 /* Allow a call whose argument `index`, masked, equals value. Errors are those
  * of names this kernel's tables lack: the call stays forbidden. */
 static void
@@ -343,8 +359,10 @@ allow_guarded(scmp_filter_ctx ctx, enum profile profile)
 	allow_if(ctx, SCMP_SYS(ioctl), 1, all, TCGETS);
 	allow_if(ctx, SCMP_SYS(ioctl), 1, all, FIONREAD);
 	allow_if(ctx, SCMP_SYS(ioctl), 1, all, FIONBIO);
-	if (profile != LT_SYS_LOCAL)
+	if (profile == LT_SYS_QUIET)
 		return;
+	if (profile == LT_SYS_NETWORK)
+		allow_if(ctx, SCMP_SYS(socket), 0, low, AF_INET);
 	allow_if(ctx, SCMP_SYS(socket), 0, low, AF_UNIX);
 	allow_if(ctx, SCMP_SYS(socketpair), 0, low, AF_UNIX);
 	/* Signal 0: is it alive? */
@@ -364,8 +382,10 @@ enter_seccomp(enum profile profile, int strict)
 		return 0;
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	allow_names(ctx, common, LT_COUNT(common));
-	if (profile == LT_SYS_LOCAL)
+	if (profile != LT_SYS_QUIET)
 		allow_names(ctx, local, LT_COUNT(local));
+	if (profile == LT_SYS_NETWORK)
+		allow_names(ctx, network, LT_COUNT(network));
 	allow_guarded(ctx, profile);
 	int rc = seccomp_load(ctx);
 	seccomp_release(ctx);
@@ -387,7 +407,7 @@ lt_sandbox_enter(const char *process, int dir_fd, const char *socket_path)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		lt_log_warn("sandbox-no-new-privs-failed", "error=\"%s\"",
 		    strerror(errno));
-	int abi = enter_landlock(p->writes, dir_fd);
+	int abi = enter_landlock(p, dir_fd);
 	int filter = enter_seccomp(p->profile, kill);
 	if (abi == 0 || !filter)
 		lt_log_warn("sandbox-partial",

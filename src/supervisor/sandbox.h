@@ -9,14 +9,14 @@
 #include "base/check.h"
 
 enum lt_proc {
-#define PROC(symbol, name, letter, writes, sys) symbol,
+#define PROC(symbol, name, letter, reads, writes, sys) symbol,
 #include "supervisor/procs.def"
 	LT_PROC_COUNT
 };
 
 /*
- * Give up for ever what procs.def does not grant `process` ("leat-store",
- * "leat-queue"): no new privileges, Landlock below dir_fd (borrowed), a
+ * Give up for ever what procs.def does not grant `process` (as it is
+ * named there): no new privileges, Landlock below dir_fd (borrowed), a
  * seccomp allow-list. Call it once, after SUP_START, when everything outside
  * DIR is open and before the first thread is made. socket_path: the admission
  * socket, for the log line; may be "".

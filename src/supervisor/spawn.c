@@ -162,6 +162,8 @@ pair_up(struct lt_sup *s, struct lt_child *c, int *mine_out)
 	struct lt_wire_number msg = {0};
 	int ends[2];
 
+	if (c->proc != LT_PROC_STORE && c->proc != LT_PROC_QUEUE)
+		return 0;
 	if (c->peer >= 0) {
 		*mine_out = c->peer;
 		c->peer = -1;
@@ -186,29 +188,24 @@ send_start(struct lt_sup *s, struct lt_child *c, int peer)
 {
 	struct lt_wire_start msg = {0};
 	int fds[4] = {s->counter_fd, s->home.dir_fd, peer, s->home.listener};
+	size_t count = peer < 0 ? 2 : c->proc == LT_PROC_QUEUE ? 4 : 3;
 
 	lt_wire_init(&msg.h, LT_OP_SUP_START, sizeof msg, 0, 0);
 	msg.boot = s->boot;
 	msg.generation = c->generation;
 	msg.store_gen = s->child[LT_PROC_STORE].generation;
 	msg.options = s->options;
-	return lt_post_send(
-	    &c->box, &msg, sizeof msg, fds, c->proc == LT_PROC_QUEUE ? 4 : 3);
+	return lt_post_send(&c->box, &msg, sizeof msg, fds, count);
 }
 
-static void
-count_start(const struct lt_child *c)
-{
-	uint64_t now = (uint64_t)lt_clock_wall_ms();
-
-	if (c->proc == LT_PROC_STORE) {
-		lt_stat_set(sup_store_pid, (uint64_t)c->pid);
-		lt_stat_set(sup_store_started_ms, now);
-	} else {
-		lt_stat_set(sup_queue_pid, (uint64_t)c->pid);
-		lt_stat_set(sup_queue_started_ms, now);
-	}
-}
+const struct lt_child_stats lt_spawn_stats[LT_PROC_COUNT] = {
+    [LT_PROC_STORE] = {LT_STAT_sup_store_pid, LT_STAT_sup_store_started_ms,
+	LT_STAT_sup_restarts_store},
+    [LT_PROC_QUEUE] = {LT_STAT_sup_queue_pid, LT_STAT_sup_queue_started_ms,
+	LT_STAT_sup_restarts_queue},
+    [LT_PROC_GATEWAY] = {LT_STAT_sup_gateway_pid,
+	LT_STAT_sup_gateway_started_ms, LT_STAT_sup_restarts_gateway},
+};
 
 int
 lt_spawn_child(struct lt_sup *s, struct lt_child *c)
@@ -240,12 +237,17 @@ lt_spawn_child(struct lt_sup *s, struct lt_child *c)
 	c->started_ms = lt_clock_mono_ms();
 	c->restart_ms = c->kill_ms = 0;
 	c->ready = c->stop_sent = 0;
-	count_start(c);
+	lt_counter_set(lt_spawn_stats[c->proc].pid, (uint64_t)pid);
+	lt_counter_set(
+	    lt_spawn_stats[c->proc].started_ms, (uint64_t)lt_clock_wall_ms());
 	lt_log_info("started", "process=%s pid=%d generation=%llu", c->name,
 	    (int)pid, (unsigned long long)c->generation);
 	int rc = pair_up(s, c, &peer);
-	if (rc == 0 && (lt_post_replay(&c->box, &s->kept) != LEAT_OK ||
-			   send_start(s, c, peer) != LEAT_OK))
+	/* The gateway has nothing kept for it. */
+	if (rc == 0 && c->proc != LT_PROC_GATEWAY &&
+	    lt_post_replay(&c->box, &s->kept) != LEAT_OK)
+		rc = -1;
+	if (rc == 0 && send_start(s, c, peer) != LEAT_OK)
 		rc = -1;
 	if (peer >= 0)
 		close(peer);

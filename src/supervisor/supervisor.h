@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "proto/options.h"
 #include "proto/wire.h"
+#include "shm/counter.h"
 #include "shm/segment.h"
 #include "supervisor/sandbox.h"
 
@@ -111,6 +112,7 @@ struct lt_child {
 	uint64_t restart_ms; /* monotonic, 0: not planned */
 	uint64_t kill_ms; /* monotonic, 0: not planned */
 	unsigned quick_deaths;
+	int wanted; /* by the settings */
 	int ready;
 	int stop_sent;
 };
@@ -141,6 +143,11 @@ struct lt_sup {
 	uint64_t tick_ms; /* next progress note */
 };
 
+/* What the supervisor counts of each process. */
+struct lt_child_stats {
+	enum lt_counter pid, started_ms, restarts;
+};
+extern const struct lt_child_stats lt_spawn_stats[LT_PROC_COUNT];
 /* Where leat-store is. 0, or -1 after an error line. */
 int lt_spawn_find(struct lt_sup *s) LT_MUST_CHECK;
 /* Start a child and queue KEPT*, START; the other gets PEER. 0 or -1. */

@@ -4,7 +4,8 @@
  *
  * A dead child's socket is drained to its end before its successor starts, so
  * the successor is given everything its predecessor had handed over. Orderly
- * stop: the queue manager first (it appends its last state), then the store.
+ * stop: the gateway first, then the queue manager (it appends its last state),
+ * then the store.
  */
 #include "config.h"
 #include "supervisor/supervisor.h"
@@ -48,7 +49,7 @@ static void
 announce(struct lt_sup *s)
 {
 	for (size_t i = 0; i < LT_PROC_COUNT; i++)
-		if (!s->child[i].ready)
+		if (s->child[i].wanted && !s->child[i].ready)
 			return;
 	if (s->announced || s->phase != LT_SUP_RUN)
 		return;
@@ -139,24 +140,6 @@ drain(struct lt_sup *s, struct lt_child *c)
 
 /* --- death and restart --- */
 
-static void
-count_death(const struct lt_child *c)
-{
-	if (c->proc == LT_PROC_STORE)
-		lt_stat_set(sup_store_pid, 0);
-	else
-		lt_stat_set(sup_queue_pid, 0);
-}
-
-static void
-count_restart(const struct lt_child *c)
-{
-	if (c->proc == LT_PROC_STORE)
-		lt_stat_add(sup_restarts_store, 1);
-	else
-		lt_stat_add(sup_restarts_queue, 1);
-}
-
 static void begin_stop(struct lt_sup *s);
 
 static void
@@ -166,7 +149,10 @@ plan_restart(struct lt_sup *s, struct lt_child *c, uint64_t now, uint64_t ran)
 		c->quick_deaths++;
 	else
 		c->quick_deaths = 0;
-	if (c->quick_deaths >= s->options.supervisor_give_up_deaths) {
+	/* Whoever can kill the gateway from outside must not stop local ones.
+	 */
+	if (c->quick_deaths >= s->options.supervisor_give_up_deaths &&
+	    (c->proc != LT_PROC_GATEWAY || !s->announced)) {
 		lt_log_error("give-up",
 		    "process=%s deaths=%u fix=\"the lines above say why it "
 		    "died; then start leatd again\"",
@@ -203,17 +189,19 @@ buried(struct lt_sup *s, struct lt_child *c, int status)
 	uint64_t now = lt_clock_mono_ms();
 	uint64_t ran = now - c->started_ms;
 	struct lt_child *other =
-	    &s->child[c->proc == LT_PROC_STORE ? LT_PROC_QUEUE : LT_PROC_STORE];
+	    c->proc == LT_PROC_STORE   ? &s->child[LT_PROC_QUEUE]
+	    : c->proc == LT_PROC_QUEUE ? &s->child[LT_PROC_STORE]
+				       : NULL;
 
 	(void)drain(s, c);
 	lt_post_close(&c->box);
 	log_death(s, c, status, ran);
-	count_death(c);
+	lt_counter_set(lt_spawn_stats[c->proc].pid, 0);
 	c->pid = 0;
 	c->ready = 0;
 	c->kill_ms = 0;
 	/* The end that waits for the other one led to the dead. */
-	if (other->pid == 0 && other->peer >= 0) {
+	if (other != NULL && other->pid == 0 && other->peer >= 0) {
 		close(other->peer);
 		other->peer = -1;
 	}
@@ -238,7 +226,7 @@ reap(struct lt_sup *s)
 static void
 restart(struct lt_sup *s, struct lt_child *c, uint64_t now)
 {
-	count_restart(c);
+	lt_counter_add(lt_spawn_stats[c->proc].restarts, 1);
 	if (lt_spawn_child(s, c) != 0) {
 		c->started_ms = now;
 		plan_restart(s, c, now, 0);

@@ -27,7 +27,7 @@ printf 'R%-14s\n' 0 >"$LEAT_WALL"
 
 # What leatd starts gets the clock by a script of its name.
 mkdir "$work/bin"
-for name in leat-store leat-queue; do
+for name in leat-store leat-queue leat-gateway; do
 	printf '#!/bin/sh\nLEAT_WALL=%s LD_PRELOAD=%s exec %s\n' "$LEAT_WALL" \
 		"$wall" "$(realpath "$builddir/$name")" >"$work/bin/$name"
 	chmod +x "$work/bin/$name"

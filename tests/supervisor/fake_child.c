@@ -1,13 +1,13 @@
 /*
- * fake_child.c - stands in for leat-store and leat-queue (copied under their
- * names), so that leatd can be tested without them. What it meets goes as one
- * line each into DIR/fake.log; what it does besides is asked for by files:
- *   DIR/NAME.die   exit 9 after START
- *   DIR/NAME.deaf  do not stop on SUP_STOP
- *   DIR/NAME.noise send a malformed message once (the file is removed)
+ * fake_child.c - stands in for leat-store, leat-queue and leat-gateway (copied
+ * under their names), so that leatd can be tested without them. What it meets
+ * goes as one line each into DIR/fake.log; what it does besides is asked for by
+ * files: DIR/NAME.die   exit 9 after START DIR/NAME.deaf  do not stop on
+ * SUP_STOP DIR/NAME.noise send a malformed message once (the file is removed)
  *   DIR/NAME.keep  generation 1 gives a segment with the text "kept"
  *   DIR/NAME.linger stay a second after the supervisor's death, holding DIR
- * The two greet each other over every peer socket they are given.
+ * Store and queue manager greet each other over every peer socket they are
+ * given.
  */
 #include "config.h"
 #include <errno.h>
@@ -107,7 +107,8 @@ start(const struct lt_wire_start *msg, const int *fds, size_t fd_count)
 	int queue = strcmp(name, "leat-queue") == 0;
 	char noise_path[64];
 
-	if (fd_count != (queue ? 4u : 3u))
+	int gateway = strcmp(name, "leat-gateway") == 0;
+	if (fd_count != (queue ? 4u : gateway ? 2u : 3u))
 		_exit(25);
 	dir = fds[1];
 	listener = queue ? fds[3] : -1;
@@ -117,7 +118,8 @@ start(const struct lt_wire_start *msg, const int *fds, size_t fd_count)
 	    (unsigned long long)msg->store_gen, msg->boot != 0, kept, kept_text,
 	    (unsigned long long)msg->options.store_level, isatty(1),
 	    fcntl(4, F_GETFD) >= 0);
-	greet(fds[2]);
+	if (!gateway)
+		greet(fds[2]);
 	if (asked("die"))
 		_exit(9);
 	if (asked("keep") && msg->generation == 1)

@@ -98,6 +98,8 @@ setup(void **state)
 	copy_program(from, to);
 	snprintf(to, sizeof to, "%s/leat-queue", libexec);
 	copy_program(from, to);
+	snprintf(to, sizeof to, "%s/leat-gateway", libexec);
+	copy_program(from, to);
 	put(config, "[supervisor]\nrestart_ms = 1\ngive_up_deaths = 4\n");
 	said_bytes = 0;
 	said[0] = ready[0] = 0;
@@ -315,8 +317,11 @@ starts_and_stops(void **state)
 	assert_int_equal(stop(), 0);
 	const char *q = strstr(noted(), "leat-queue stop\n");
 	const char *s = strstr(noted(), "leat-store stop\n");
+	const char *g = strstr(noted(), "leat-gateway stop\n");
+	assert_non_null(g);
 	assert_non_null(q);
 	assert_non_null(s);
+	assert_true(g < q);
 	assert_true(q < s);
 	assert_int_equal(stat(path, &st), -1);
 	assert_int_equal(read(out, path, 1), 0); /* one line, no more */
@@ -403,6 +408,42 @@ gives_up(void **state)
 	assert_non_null(strstr(said, "exit=9"));
 	/* In order all the same. */
 	assert_non_null(strstr(noted(), "leat-queue stop\n"));
+}
+
+/* Nobody outside may stop the local side by killing the gateway. */
+static void
+goes_on_without_a_gateway(void **state)
+{
+	start_plain();
+	await(noted, "leat-gateway start gen=1");
+	ask("leat-gateway.die");
+	kill(pid_of("leat-gateway"), SIGKILL);
+	await(noted, "leat-gateway start gen=8"); /* 4 deaths are too many */
+	assert_null(strstr(lines(), "give-up"));
+	assert_int_equal(stop(), 0);
+	assert_non_null(strstr(noted(), "leat-store stop\n"));
+}
+
+/* Before it was ready once, it is a setting that is wrong. */
+static void
+gives_up_on_a_gateway(void **state)
+{
+	char *argv[] = {"leatd", "--dir", dir, "-c", config, NULL};
+
+	ask("leat-gateway.die");
+	launch(argv);
+	assert_int_equal(end_status(), 1);
+	assert_non_null(strstr(said, "give-up process=leat-gateway deaths=4"));
+	assert_string_equal(ready, "");
+}
+
+static void
+needs_no_gateway(void **state)
+{
+	put(config, "[gateway]\nlisten = none\nnames = none\n");
+	start_plain();
+	assert_int_equal(stop(), 0);
+	assert_null(strstr(noted(), "leat-gateway"));
 }
 
 static void
@@ -665,6 +706,9 @@ main(void)
 	    T(restarts_a_queue_manager),
 	    T(restarts_both),
 	    T(gives_up),
+	    T(goes_on_without_a_gateway),
+	    T(gives_up_on_a_gateway),
+	    T(needs_no_gateway),
 	    T(kills_what_does_not_stop),
 	    T(kills_what_talks_nonsense),
 	    T(reloads),

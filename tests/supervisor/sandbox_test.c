@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -262,6 +263,46 @@ queue_inside(void)
 }
 
 static int
+gateway_inside(void)
+{
+	char *argv[] = {"true", NULL};
+	struct sockaddr_in at = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t bytes = sizeof at;
+
+	if (lt_sandbox_enter("leat-gateway", dir_fd, "") != LEAT_OK)
+		return 100;
+	/* The log can be read, and nothing else; nothing can be written. */
+	if (openat(dir_fd, "store/log/0", O_RDONLY | O_CLOEXEC) < 0)
+		return 70;
+	if (has_landlock() &&
+	    (!refused(openat(dir_fd, "old", O_RDONLY | O_CLOEXEC)) ||
+		!refused(open("/etc/passwd", O_RDONLY)) ||
+		!refused(openat(dir_fd, "store/log/0", O_RDWR | O_CLOEXEC)) ||
+		!refused(openat(dir_fd, "store/log/1",
+		    O_WRONLY | O_CREAT | O_CLOEXEC, 0640)) ||
+		!refused(unlinkat(dir_fd, "store/log/0", 0))))
+		return 71;
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (l < 0 || bind(l, (struct sockaddr *)&at, sizeof at) != 0 ||
+	    listen(l, 1) != 0 ||
+	    getsockname(l, (struct sockaddr *)&at, &bytes) != 0 ||
+	    connect(c, (struct sockaddr *)&at, sizeof at) != 0 ||
+	    accept4(l, NULL, NULL, SOCK_CLOEXEC) < 0)
+		return 72;
+	if (!refused(execve("/bin/true", argv, NULL)))
+		return 73;
+	if (!refused(socket(AF_INET6, SOCK_STREAM, 0)) ||
+	    !refused(socket(AF_NETLINK, SOCK_RAW, 0)))
+		return 74;
+	if (!refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL)) ||
+	    !refused(kill(getppid(), SIGTERM)))
+		return 75;
+	return 0;
+}
+
+static int
 strict_inside(void)
 {
 	setenv("LEAT_SANDBOX_STRICT", "1", 1);
@@ -286,6 +327,12 @@ confines_the_queue_manager(void **state)
 }
 
 static void
+confines_the_gateway(void **state)
+{
+	run(gateway_inside);
+}
+
+static void
 kills_when_strict(void **state)
 {
 	int status = wait_status(strict_inside);
@@ -297,8 +344,7 @@ kills_when_strict(void **state)
 static void
 knows_its_processes(void **state)
 {
-	assert_int_equal(
-	    lt_sandbox_enter("leat-gateway", dir_fd, ""), LEAT_E_INVALID);
+	assert_int_equal(lt_sandbox_enter("leat", dir_fd, ""), LEAT_E_INVALID);
 	assert_int_equal(lt_sandbox_enter("", dir_fd, ""), LEAT_E_INVALID);
 }
 
@@ -310,6 +356,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    T(confines_the_store),
 	    T(confines_the_queue_manager),
+	    T(confines_the_gateway),
 	    T(kills_when_strict),
 	    T(knows_its_processes),
 	};

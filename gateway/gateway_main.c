@@ -1,0 +1,573 @@
+/*
+ * gateway_main.c - the program leat-gateway, as a checklist: what the
+ * supervisor says, addresses, sandbox, clerk, workers; then the main thread's
+ * loop, which hears the supervisor and tells name servers about us.
+ *
+ * Everything that needs a file or a name of a host is done before the sandbox.
+ */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fdpass.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "hub/hub.h"
+#include "leat/status.h"
+#include "names/names.h"
+#include "names/namesjson.h"
+#include "proto/options.h"
+#include "proto/wire.h"
+#include "remoting/clerk.h"
+#include "remoting/registrar.h"
+#include "remoting/worker.h"
+#include "shm/counter.h"
+#include "supervisor/sandbox.h"
+
+#define SUPERVISOR_FD 3
+#define TICK_MS 100
+#define CONNECT_MS 500
+#define HELLO_MS 60000
+#define LEAVE_MS 300 /* for name servers to hear of our end */
+#define BIND_TRIES 30 /* of 10 ms: a predecessor is going */
+#define LANE_BYTES (4u << 20)
+#define NAMES_PORT 9876
+#define WORKERS_MAX 64
+#define THREADS_DEFAULT_MAX 4
+
+enum {
+	START_COUNTERS,
+	START_DIR,
+	START_FDS
+};
+
+struct listener {
+	int fd; /* -1: none */
+	enum lt_role role;
+};
+
+static struct {
+	struct lt_options options;
+	struct lt_segment counters;
+	int dir, store_dir;
+	struct listener listeners[2];
+	struct sockaddr_in servers[LT_REGISTRAR_SERVERS_MAX];
+	size_t server_count;
+	char address[80]; /* that clients dial */
+	struct lt_tls *tls;
+	struct lt_gateway g;
+	struct lt_net *net; /* of the main thread */
+	struct lt_registrar *registrar;
+	struct lt_worker *workers[WORKERS_MAX];
+	pthread_t threads[WORKERS_MAX];
+	size_t worker_count;
+	int is_stopping;
+	uint64_t leave_ms; /* stop then */
+	_Alignas(8) uint8_t msg[LT_WIRE_MAX];
+} it;
+static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+
+LT_NORETURN static void LT_PRINTF(1, 2) fatal(const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	lt_log_error("fatal", "%s", text);
+	_exit(1);
+}
+
+/* --- the supervisor --------------------------------------------------------
+ */
+
+/* One message, if there is one. Its descriptors are the caller's. */
+static const struct lt_wire *
+receive(int flags, int fds[LT_FDPASS_MAX], size_t *fd_count)
+{
+	size_t bytes;
+	int is_reply;
+	int rc = lt_fdpass_recv(
+	    SUPERVISOR_FD, it.msg, sizeof it.msg, &bytes, fds, fd_count, flags);
+
+	if (rc == LEAT_E_AGAIN)
+		return NULL;
+	if (rc == LEAT_E_UNREACHABLE) {
+		lt_log_warn("supervisor-gone", "workers=%zu", it.worker_count);
+		_exit(0);
+	}
+	if (rc != LEAT_OK ||
+	    lt_wire_check(it.msg, bytes, 'U', 'G', &is_reply) != LEAT_OK ||
+	    is_reply)
+		fatal("fix=\"install all programs from one build\" "
+		      "what=\"malformed message from the supervisor\"");
+	return (const struct lt_wire *)it.msg;
+}
+
+static void
+say(enum lt_op op)
+{
+	struct lt_wire_none msg = {0};
+
+	lt_wire_init(&msg.h, op, sizeof msg, 0, 0);
+	if (lt_fdpass_send(SUPERVISOR_FD, &msg, sizeof msg, NULL, 0) != LEAT_OK)
+		_exit(0);
+}
+
+static void
+await_start(void)
+{
+	const struct lt_wire_start *m = NULL;
+	int fds[LT_FDPASS_MAX];
+	struct pollfd p = {.fd = SUPERVISOR_FD, .events = POLLIN};
+	size_t count = 0;
+
+	while (m == NULL) {
+		const struct lt_wire *h;
+
+		(void)poll(&p, 1, -1);
+		h = receive(0, fds, &count);
+		if (h != NULL && h->op == LT_OP_SUP_STOP)
+			_exit(0);
+		if (h != NULL && h->op == LT_OP_SUP_START)
+			m = (const void *)h;
+	}
+	if (count != START_FDS || m->options.version != LT_OPTIONS_VERSION ||
+	    m->options.bytes != sizeof m->options)
+		fatal("fix=\"install all programs from one build\" "
+		      "what=\"supervisor is of another version\"");
+	it.options = m->options;
+	it.dir = fds[START_DIR];
+	lt_log_set_level((enum lt_log_level)it.options.broker_log_level);
+	if (lt_segment_attach(&it.counters, fds[START_COUNTERS],
+		LT_SEGMENT_COUNTER, 1, 0) != LEAT_OK)
+		fatal("what=\"counter segment is not usable\"");
+	lt_counter_use(&it.counters);
+}
+
+static uint64_t
+topic_changes(void)
+{
+	return lt_counter_read(&it.counters, LT_STAT_queue_topic_changes);
+}
+
+/* --- addresses -------------------------------------------------------------
+ */
+
+/* HOST:PORT; looks the host up. */
+static int
+resolve(const char *text, struct sockaddr_in *out)
+{
+	struct addrinfo hints = {
+	    .ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	char host[256];
+	const char *colon = strrchr(text, ':');
+
+	if (colon == NULL || colon == text ||
+	    (size_t)(colon - text) >= sizeof host)
+		return -1;
+	snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
+	if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || found == NULL)
+		return -1;
+	memcpy(out, found->ai_addr, sizeof *out);
+	freeaddrinfo(found);
+	return out->sin_port != 0 ? 0 : -1;
+}
+
+/* text: the setting. "": a port on loopback, if it is free. */
+static void
+open_listener(struct listener *l, const char *name, const char *text,
+    uint16_t port, enum lt_role role)
+{
+	const struct timespec pause = {.tv_nsec = 10000000};
+	struct sockaddr_in at = {.sin_family = AF_INET,
+	    .sin_port = htons(port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int rc = LEAT_E_BUSY;
+
+	l->role = role;
+	l->fd = -1;
+	if (strcmp(text, "none") == 0)
+		return;
+	if (text[0] != 0 && resolve(text, &at) != 0)
+		fatal("setting=gateway.%s value=\"%s\" fix=\"write HOST:PORT, "
+		      "an address of this host\"",
+		    name, text);
+	for (int i = 0; rc == LEAT_E_BUSY && i < BIND_TRIES; i++) {
+		if (i > 0)
+			nanosleep(&pause, NULL);
+		rc = lt_net_bind(&at, &l->fd);
+		if (text[0] == 0 && rc != LEAT_OK)
+			break;
+	}
+	if (rc == LEAT_OK) {
+		lt_log_info(
+		    "listening", "role=%s port=%u", name, ntohs(at.sin_port));
+		return;
+	}
+	l->fd = -1;
+	if (text[0] != 0)
+		fatal("setting=gateway.%s value=\"%s\" status=%s fix=\"stop "
+		      "who listens there, or write another address\"",
+		    name, text, leat_status_name(rc));
+	lt_log_warn("not-listening",
+	    "role=%s port=%u status=%s fix=\"set gateway.%s to another "
+	    "address, "
+	    "or to none\"",
+	    name, port, leat_status_name(rc), name);
+}
+
+static void
+find_servers(void)
+{
+	char *list = it.options.gateway_namesrv;
+	char *rest = NULL;
+
+	for (char *s = strtok_r(list, ";, ", &rest); s != NULL;
+	     s = strtok_r(NULL, ";, ", &rest)) {
+		if (it.server_count == LT_REGISTRAR_SERVERS_MAX)
+			fatal("setting=gateway.namesrv fix=\"name at most %d\"",
+			    LT_REGISTRAR_SERVERS_MAX);
+		if (resolve(s, &it.servers[it.server_count]) != 0)
+			fatal(
+			    "setting=gateway.namesrv value=\"%s\" fix=\"write "
+			    "HOST:PORT of a host that can be looked up\"",
+			    s);
+		it.server_count++;
+	}
+}
+
+static void
+load_tls(void)
+{
+	char why[200];
+
+	if (it.options.gateway_tls == LT_NET_TLS_OFF)
+		return;
+	if (lt_tls_load(it.options.gateway_tls_cert, it.options.gateway_tls_key,
+		&it.tls, why, sizeof why) != LEAT_OK)
+		fatal("setting=gateway.tls_cert why=\"%s\" fix=\"name readable "
+		      "PEM files in gateway.tls_cert and gateway.tls_key\"",
+		    why);
+}
+
+/* --- workers ---------------------------------------------------------------
+ */
+
+static void *
+work(void *arg)
+{
+	struct lt_worker *w = arg;
+
+	(void)pthread_setname_np(pthread_self(), "gateway-worker");
+	if (lt_net_run(w->net) != LEAT_OK)
+		fatal("what=\"a worker's loop failed\"");
+	return NULL;
+}
+
+static size_t
+thread_count(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t n = it.options.gateway_threads;
+
+	if (n == 0)
+		n = cpus < 4 ? 1 : (size_t)cpus / 2;
+	if (it.options.gateway_threads == 0 && n > THREADS_DEFAULT_MAX)
+		n = THREADS_DEFAULT_MAX;
+	return n;
+}
+
+static void
+share_listeners(struct lt_worker *w)
+{
+	for (size_t i = 0; i < LT_COUNT(it.listeners); i++) {
+		const struct listener *l = &it.listeners[i];
+		int fd;
+
+		if (l->fd < 0)
+			continue;
+		fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0 || lt_net_listen(w->net, fd, (int)l->role,
+				  (enum lt_net_tls)it.options.gateway_tls,
+				  it.tls) != LEAT_OK)
+			fatal("what=\"cannot listen\"");
+	}
+}
+
+static void
+start_workers(const struct leat_options *session)
+{
+	size_t n = thread_count();
+	struct lt_worker_config config = {
+	    .session = *session,
+	    .store_dir = it.store_dir,
+	    .limits = {.frame_bytes = LT_REMOTING_FRAME_MAX,
+		.conn_bytes = it.options.gateway_conn_bytes,
+		.memory_bytes = it.options.gateway_memory_bytes / n,
+		.connections =
+		    (uint32_t)((it.options.gateway_connections + n - 1) / n),
+		.idle_ms = (uint32_t)it.options.gateway_idle_ms,
+		.stall_ms = (uint32_t)it.options.gateway_stall_ms,
+		.hello_ms = HELLO_MS},
+	};
+	sigset_t all, before;
+	int rc;
+
+	config.session.lane_bytes = LANE_BYTES;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (size_t i = 0; i < n; i++) {
+		rc = lt_worker_create(&it.g, &config, &it.workers[i]);
+		if (rc != LEAT_OK)
+			fatal("what=\"a worker cannot start\" status=%s "
+			      "why=\"%s\"",
+			    leat_status_name(rc), leat_error(NULL));
+		share_listeners(it.workers[i]);
+		it.worker_count++;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (pthread_create(&it.threads[i], NULL, work, it.workers[i]) !=
+		    0)
+			fatal("what=\"no thread for a worker\"");
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void
+stop_workers(void)
+{
+	for (size_t i = 0; i < it.worker_count; i++) {
+		lt_net_stop(it.workers[i]->net);
+		pthread_join(it.threads[i], NULL);
+	}
+	lt_clerk_stop(it.g.clerk);
+	for (size_t i = 0; i < it.worker_count; i++)
+		lt_worker_destroy(it.workers[i]);
+}
+
+/* --- the main thread's loop ------------------------------------------------
+ */
+
+static int64_t
+cut(const uint8_t *p, size_t bytes, void *user)
+{
+	return lt_worker_cut(p, bytes, user);
+}
+
+static int
+frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
+{
+	return lt_registrar_frame(it.registrar, c, p, bytes);
+}
+
+static void
+opened(struct lt_conn *c, void *user)
+{
+	lt_registrar_opened(it.registrar, c);
+}
+
+static void
+closed(struct lt_conn *c, void *user)
+{
+	if (it.registrar != NULL)
+		lt_registrar_closed(it.registrar, c);
+}
+
+static void
+tick(uint64_t now_ms, void *user)
+{
+	if (!it.is_stopping)
+		lt_registrar_tick(it.registrar, now_ms);
+	else if (now_ms >= it.leave_ms)
+		lt_net_stop(it.net);
+}
+
+static void
+begin_stop(void)
+{
+	if (it.is_stopping)
+		return;
+	lt_log_info("stopping", "workers=%zu", it.worker_count);
+	it.is_stopping = 1;
+	it.leave_ms = lt_clock_mono_ms();
+	if (lt_registrar_leave(it.registrar))
+		it.leave_ms += LEAVE_MS;
+	else
+		lt_net_stop(it.net);
+}
+
+static void
+control_ready(void *user)
+{
+	const struct lt_wire *h;
+	int fds[LT_FDPASS_MAX];
+	size_t count;
+
+	while ((h = receive(MSG_DONTWAIT, fds, &count)) != NULL) {
+		for (size_t i = 0; i < count; i++)
+			close(fds[i]);
+		if (h->op == LT_OP_SUP_STOP)
+			begin_stop();
+		if (h->op == LT_OP_SUP_OPTIONS)
+			lt_log_set_level((enum lt_log_level)(
+			    (const struct lt_wire_start *)(const void *)h)
+					     ->options.broker_log_level);
+	}
+}
+
+static const struct lt_net_owner owner = {
+    .cut = cut,
+    .opened = opened,
+    .frame = frame,
+    .tick = tick,
+    .closed = closed,
+};
+
+static void
+start_main_loop(const struct leat_options *session)
+{
+	const struct lt_net_limits limits = {
+	    .frame_bytes = LT_REMOTING_FRAME_MAX,
+	    .conn_bytes = 64u << 20,
+	    .memory_bytes = 256u << 20,
+	    .connections = LT_REGISTRAR_SERVERS_MAX,
+	    .stall_ms = HELLO_MS,
+	    .hello_ms = HELLO_MS,
+	};
+	struct lt_registrar_config config = {
+	    .gateway = &it.g,
+	    .address = it.address,
+	    .servers = it.servers,
+	    .server_count = it.server_count,
+	    .session = *session,
+	    .topic_changes = topic_changes,
+	};
+	int rc = lt_net_create(&owner, NULL, &limits, TICK_MS, &it.net);
+
+	if (rc == LEAT_OK)
+		rc = lt_registrar_create(&config, it.net, &it.registrar);
+	if (rc == LEAT_OK)
+		rc = lt_net_watch(it.net, SUPERVISOR_FD, control_ready, NULL);
+	if (rc != LEAT_OK)
+		fatal("what=\"cannot start\" status=%s", leat_status_name(rc));
+}
+
+/* --- start and end ---------------------------------------------------------
+ */
+
+static void
+before_sandbox(void)
+{
+	const struct lt_options *o = &it.options;
+
+	if (lt_sys_mkdirs(it.dir, "store") != LEAT_OK ||
+	    (it.store_dir = lt_sys.openat(
+		 it.dir, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
+		fatal("what=\"cannot open DIR/store\" error=\"%s\"",
+		    strerror(errno));
+	open_listener(&it.listeners[0], "listen", o->gateway_listen,
+	    (uint16_t)o->broker_port, LT_ROLE_BROKER);
+	open_listener(&it.listeners[1], "names", o->gateway_names, NAMES_PORT,
+	    LT_ROLE_NAMES);
+	find_servers();
+	load_tls();
+	lt_namesjson_seed();
+}
+
+static void
+share(void)
+{
+	const struct lt_options *o = &it.options;
+	const struct lt_hub_limits hub = {0};
+	const struct lt_names_limits names = {0};
+	struct in_addr ip;
+	int rc = lt_hub_create(&hub, &it.g.hub);
+
+	if (rc == LEAT_OK && it.listeners[1].fd >= 0)
+		rc = lt_names_create(&names, &it.g.names);
+	if (rc != LEAT_OK)
+		fatal("what=\"out of memory\"");
+	it.g.names_lock = &names_lock;
+	it.g.broker_name = o->broker_name;
+	it.g.cluster_name = o->gateway_cluster;
+	it.g.store_ip =
+	    inet_pton(AF_INET, o->broker_host, &ip) == 1 ? ntohl(ip.s_addr) : 0;
+	it.g.store_port = (uint16_t)o->broker_port;
+	it.g.max_body_bytes = (uint32_t)o->store_max_body_bytes;
+	it.g.default_queues = (uint32_t)o->queue_default_queues;
+	it.g.auto_create = o->queue_auto_create != 0;
+	snprintf(it.address, sizeof it.address, "%s:%u", o->broker_host,
+	    (unsigned)o->broker_port);
+}
+
+/* leat-queue answers when the log is recovered, however long that takes. */
+static void
+start_clerk(struct leat_options *session)
+{
+	int rc, fds[LT_FDPASS_MAX];
+	size_t count;
+
+	session->connect_timeout_ms = CONNECT_MS;
+	while ((rc = lt_clerk_start(session, &it.g.clerk)) == LEAT_E_TIMEOUT ||
+	       rc == LEAT_E_UNREACHABLE) {
+		const struct lt_wire *h = receive(MSG_DONTWAIT, fds, &count);
+
+		if (h != NULL && h->op == LT_OP_SUP_STOP)
+			_exit(0);
+	}
+	session->connect_timeout_ms = 0;
+	if (rc != LEAT_OK)
+		fatal(
+		    "what=\"no session with leat-queue\" status=%s why=\"%s\"",
+		    leat_status_name(rc), leat_error(NULL));
+}
+
+int
+main(void)
+{
+	struct leat_options session = {.name = "leat-gateway"};
+
+	lt_log_init("leat-gateway", LT_LOG_INFO);
+	lt_sys_fp_init();
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN); /* the supervisor decides */
+	(void)signal(SIGHUP, SIG_IGN);
+	await_start();
+	before_sandbox();
+	if (it.options.broker_sandbox &&
+	    lt_sandbox_enter(
+		"leat-gateway", it.dir, it.options.broker_socket) != LEAT_OK)
+		fatal("what=\"sandbox refused\"");
+	share();
+	session.socket = it.options.broker_socket;
+	start_clerk(&session);
+	start_main_loop(&session);
+	start_workers(&session);
+	lt_registrar_tick(it.registrar, lt_clock_mono_ms());
+	say(LT_OP_SUP_READY);
+	if (lt_net_run(it.net) != LEAT_OK)
+		fatal("what=\"the main loop failed\"");
+	stop_workers();
+	lt_net_destroy(it.net);
+	lt_registrar_destroy(it.registrar);
+	lt_names_destroy(it.g.names);
+	lt_hub_destroy(it.g.hub);
+	lt_tls_free(it.tls);
+	lt_log_info("stopped", "workers=%zu", it.worker_count);
+	return 0;
+}

@@ -1,0 +1,379 @@
+/*
+ * registrar.c - one list of topics, made anew when leat-queue says that it
+ * changed, and one row for each name server that is to know it.
+ *
+ * Topics that every broker of this protocol has, because clients ask for them,
+ * are added: the template of topics made by sending, the broker's and the
+ * cluster's own, and the one for answers to requests.
+ */
+#include "config.h"
+#include "remoting/registrar.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "leat/status.h"
+#include "names/names.h"
+#include "proto/limits.h"
+
+#define TEMPLATE "TBW102"
+#define TEMPLATE_QUEUES 8
+#define SELF_TEST "SELF_TEST_TOPIC"
+#define REPLIES "_REPLY_TOPIC"
+#define CLUSTER_QUEUES 16
+#define PERM_INHERIT 1
+#define PERIOD_MS 30000
+#define RETRY_MS 1000
+#define NAMES_BYTES_MAX ((size_t)LT_TOPICS_MAX * 256)
+
+struct server {
+	struct sockaddr_in at;
+	char text[32];
+	uint64_t conn; /* 0: none */
+	int is_up;
+	uint64_t next_ms;
+	int32_t said; /* code of the last answer that was logged, -1: none */
+};
+
+struct lt_registrar {
+	struct lt_registrar_config config;
+	struct lt_net *net;
+	struct leat *leat;
+	struct lt_registration registration;
+	struct lt_topic_queues *topics;
+	size_t *names_at; /* of each topic in `names` */
+	size_t capacity, names_capacity;
+	struct lt_buffer names, frame;
+	struct lt_data_version version;
+	uint64_t digest, changes, look_ms, own_ms;
+	int is_listed;
+	uint32_t own_count; /* topics that are first, and no topics of ours */
+	int32_t opaque;
+	size_t server_count;
+	struct server servers[LT_REGISTRAR_SERVERS_MAX];
+	struct lt_remoting reply;
+};
+
+static struct lt_remoting_text
+text_of(const char *s)
+{
+	return (struct lt_remoting_text){.p = s, .bytes = (uint32_t)strlen(s)};
+}
+
+/* --- the list --------------------------------------------------------------
+ */
+
+static int
+add(struct lt_registrar *r, const char *name, uint32_t read, uint32_t write,
+    uint32_t perm)
+{
+	uint32_t n = r->registration.topic_count;
+
+	if (lt_mem_grow((void **)&r->topics, &r->capacity, n,
+		sizeof *r->topics) != LEAT_OK ||
+	    lt_mem_grow((void **)&r->names_at, &r->names_capacity, n,
+		sizeof *r->names_at) != LEAT_OK)
+		return LEAT_E_NOMEM;
+	r->names_at[n] = r->names.bytes;
+	lt_buffer_add(&r->names, name, strlen(name) + 1);
+	r->topics[n] = (struct lt_topic_queues){
+	    .topic.bytes = (uint32_t)strlen(name),
+	    .read = read,
+	    .write = write,
+	    .perm = perm,
+	};
+	r->registration.topic_count = n + 1;
+	return lt_buffer_status(&r->names);
+}
+
+static int
+each_topic(const struct leat_topic *topic, void *user)
+{
+	struct lt_registrar *r = user;
+
+	if (topic->system)
+		return 0;
+	for (uint32_t i = 0; i < r->own_count; i++)
+		if (strcmp((char *)r->names.p + r->names_at[i], topic->name) ==
+		    0)
+			return 0;
+	return add(user, topic->name, topic->read_queues, topic->write_queues,
+	    topic->perm);
+}
+
+static int
+add_own(struct lt_registrar *r)
+{
+	const struct lt_gateway *g = r->config.gateway;
+	char replies[256];
+	int rc = LEAT_OK;
+
+	snprintf(replies, sizeof replies, "%s" REPLIES, g->cluster_name);
+	if (g->auto_create)
+		rc = add(r, TEMPLATE, TEMPLATE_QUEUES, TEMPLATE_QUEUES,
+		    LEAT_PERM_BOTH | PERM_INHERIT);
+	if (rc == LEAT_OK)
+		rc = add(r, SELF_TEST, 1, 1, LEAT_PERM_BOTH);
+	if (rc == LEAT_OK)
+		rc =
+		    add(r, g->broker_name, 1, 1, LEAT_PERM_BOTH | PERM_INHERIT);
+	if (rc == LEAT_OK && strcmp(g->cluster_name, g->broker_name) != 0)
+		rc = add(r, g->cluster_name, CLUSTER_QUEUES, CLUSTER_QUEUES,
+		    LEAT_PERM_BOTH | PERM_INHERIT);
+	if (rc == LEAT_OK)
+		rc = add(r, replies, 1, 1, LEAT_PERM_BOTH);
+	return rc;
+}
+
+/* 1: there is a new list. The old one stays if it cannot be made. */
+static int
+list(struct lt_registrar *r, uint64_t now_ms)
+{
+	uint64_t changes = r->config.topic_changes();
+	int rc;
+
+	if ((r->is_listed && changes == r->changes) || now_ms < r->look_ms)
+		return 0;
+	r->is_listed = 0;
+	r->registration.topic_count = 0;
+	lt_buffer_clear(&r->names);
+	rc = add_own(r);
+	r->own_count = r->registration.topic_count;
+	if (rc == LEAT_OK)
+		rc = leat_topic_list(r->leat, each_topic, r);
+	if (rc != LEAT_OK) {
+		lt_log_warn(
+		    "topics-unknown", "status=%s", leat_status_name(rc));
+		r->look_ms = now_ms + RETRY_MS;
+		return 0;
+	}
+	for (uint32_t i = 0; i < r->registration.topic_count; i++)
+		r->topics[i].topic.p =
+		    (const char *)r->names.p + r->names_at[i];
+	r->registration.topics = r->topics;
+	r->changes = changes;
+	r->is_listed = 1;
+	lt_registration_date(
+	    &r->registration, lt_clock_wall_ms(), &r->version, &r->digest);
+	r->registration.version = r->version;
+	return 1;
+}
+
+/* --- who is told -----------------------------------------------------------
+ */
+
+static void
+tell_own(struct lt_registrar *r, uint64_t now_ms)
+{
+	const struct lt_gateway *g = r->config.gateway;
+	const char *why = "";
+	int rc;
+
+	pthread_mutex_lock(g->names_lock);
+	rc = lt_names_register(g->names, &r->registration, 0, now_ms, &why);
+	pthread_mutex_unlock(g->names_lock);
+	if (rc != LEAT_OK)
+		lt_log_warn("not-registered", "namesrv=own why=\"%s\"", why);
+	r->own_ms = now_ms + PERIOD_MS;
+}
+
+static int
+send_frame(struct lt_registrar *r, struct lt_conn *c)
+{
+	void *room = lt_conn_room(c, r->frame.bytes);
+
+	if (room == NULL)
+		return LEAT_E_CLOSED;
+	memcpy(room, r->frame.p, r->frame.bytes);
+	lt_conn_put(c, r->frame.bytes);
+	return LEAT_OK;
+}
+
+static void
+tell(struct lt_registrar *r, struct server *s, struct lt_conn *c)
+{
+	lt_buffer_clear(&r->frame);
+	if (lt_registration_frame(
+		&r->registration, 0, ++r->opaque, &r->frame) == LEAT_OK)
+		(void)!send_frame(r, c);
+	s->next_ms = lt_clock_mono_ms() + PERIOD_MS;
+}
+
+static void
+keep_told(struct lt_registrar *r, struct server *s, int changed, uint64_t now)
+{
+	struct lt_conn *c = s->conn == 0 ? NULL : lt_conn_find(r->net, s->conn);
+
+	if (!changed && now < s->next_ms)
+		return;
+	if (c != NULL) {
+		if (s->is_up)
+			tell(r, s, c);
+		return;
+	}
+	s->next_ms = now + RETRY_MS;
+	s->is_up = 0;
+	if (lt_net_connect(r->net, &s->at,
+		LT_REGISTRAR_TAG + (int)(s - r->servers), &c) == LEAT_OK)
+		s->conn = lt_conn_id(c);
+}
+
+void
+lt_registrar_tick(struct lt_registrar *r, uint64_t now_ms)
+{
+	int changed = list(r, now_ms);
+
+	if (!r->is_listed)
+		return;
+	if (r->config.gateway->names != NULL &&
+	    (changed || now_ms >= r->own_ms))
+		tell_own(r, now_ms);
+	for (size_t i = 0; i < r->server_count; i++)
+		keep_told(r, &r->servers[i], changed, now_ms);
+}
+
+static struct server *
+server_of(struct lt_registrar *r, struct lt_conn *c)
+{
+	size_t i = (size_t)(lt_conn_tag(c) - LT_REGISTRAR_TAG);
+
+	return i < r->server_count ? &r->servers[i] : NULL;
+}
+
+void
+lt_registrar_opened(struct lt_registrar *r, struct lt_conn *c)
+{
+	struct server *s = server_of(r, c);
+
+	if (s == NULL)
+		return;
+	s->is_up = 1;
+	if (r->is_listed)
+		tell(r, s, c);
+}
+
+void
+lt_registrar_closed(struct lt_registrar *r, struct lt_conn *c)
+{
+	struct server *s = server_of(r, c);
+
+	if (s == NULL)
+		return;
+	if (s->said != LEAT_E_UNREACHABLE)
+		lt_log_warn("namesrv-gone",
+		    "namesrv=%s retry_ms=%d fix=\"start it, or correct "
+		    "gateway.namesrv\"",
+		    s->text, RETRY_MS);
+	s->said = LEAT_E_UNREACHABLE;
+	s->conn = 0;
+	s->is_up = 0;
+	s->next_ms = lt_clock_mono_ms() + RETRY_MS;
+}
+
+int
+lt_registrar_frame(
+    struct lt_registrar *r, struct lt_conn *c, uint8_t *p, size_t bytes)
+{
+	struct lt_registration_answer a;
+	struct lt_remoting_frame f;
+	struct server *s = server_of(r, c);
+	int rc = lt_remoting_frame(p, bytes, &f);
+
+	if (rc == LEAT_OK)
+		rc = lt_remoting_decode(&f, &r->reply);
+	if (rc != LEAT_OK || s == NULL)
+		return LEAT_E_CORRUPT;
+	if (r->reply.opaque != r->opaque ||
+	    lt_registration_answer(&r->reply, &a) != LEAT_OK)
+		return LEAT_OK;
+	if (a.code != s->said && a.code == 0)
+		lt_log_info("registered", "namesrv=%s topics=%u", s->text,
+		    r->registration.topic_count);
+	else if (a.code != s->said)
+		lt_log_warn("not-registered", "namesrv=%s code=%d why=\"%.*s\"",
+		    s->text, a.code, (int)a.remark.bytes, a.remark.p);
+	s->said = a.code;
+	return LEAT_OK;
+}
+
+int
+lt_registrar_leave(struct lt_registrar *r)
+{
+	int sent = 0;
+
+	lt_buffer_clear(&r->frame);
+	if (lt_registration_leave(&r->registration, ++r->opaque, &r->frame) !=
+	    LEAT_OK)
+		return 0;
+	for (size_t i = 0; i < r->server_count; i++) {
+		struct server *s = &r->servers[i];
+		struct lt_conn *c = s->conn == 0 || !s->is_up
+					? NULL
+					: lt_conn_find(r->net, s->conn);
+
+		if (c != NULL && send_frame(r, c) == LEAT_OK) {
+			lt_conn_drain(c);
+			sent = 1;
+		}
+	}
+	return sent;
+}
+
+/* --- life ------------------------------------------------------------------
+ */
+
+int
+lt_registrar_create(const struct lt_registrar_config *config,
+    struct lt_net *net, struct lt_registrar **out)
+{
+	struct lt_registrar *r = lt_mem_alloc(sizeof *r);
+	int status;
+
+	if (r == NULL)
+		return LEAT_E_NOMEM;
+	r->config = *config;
+	r->net = net;
+	lt_buffer_init(&r->names, NAMES_BYTES_MAX);
+	lt_buffer_init(&r->frame, NAMES_BYTES_MAX);
+	r->registration = (struct lt_registration){
+	    .cluster = text_of(config->gateway->cluster_name),
+	    .broker = text_of(config->gateway->broker_name),
+	    .address = text_of(config->address),
+	};
+	for (size_t i = 0; i < config->server_count; i++) {
+		struct server *s = &r->servers[r->server_count++];
+		char host[INET_ADDRSTRLEN];
+
+		s->at = config->servers[i];
+		s->said = -1;
+		inet_ntop(AF_INET, &s->at.sin_addr, host, sizeof host);
+		snprintf(s->text, sizeof s->text, "%s:%u", host,
+		    ntohs(s->at.sin_port));
+	}
+	status = leat_connect(&config->session, &r->leat);
+	if (status != LEAT_OK) {
+		lt_registrar_destroy(r);
+		return status;
+	}
+	*out = r;
+	return LEAT_OK;
+}
+
+void
+lt_registrar_destroy(struct lt_registrar *r)
+{
+	if (r == NULL)
+		return;
+	leat_close(r->leat);
+	lt_buffer_fini(&r->names);
+	lt_buffer_fini(&r->frame);
+	lt_mem_free(r->topics);
+	lt_mem_free(r->names_at);
+	lt_mem_free(r);
+}
