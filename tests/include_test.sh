@@ -89,7 +89,7 @@ ini\.h> src/base/ini.c
 libdeflate src/base/crc32.c src/base/deflate.c
 jemalloc src/base/mem.c
 seccomp\.h> src/supervisor/sandbox.c
-jansson src/tools/output.c gateway/hub/heartbeat.c gateway/names/namesjson.c
+jansson src/tools/output.c gateway/hub/heartbeat.c gateway/names/namesjson.c gateway/remoting/adminjson.c
 event2/ gateway/net/*
 openssl/ gateway/net/*
 END

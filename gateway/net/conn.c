@@ -399,6 +399,18 @@ lt_conn_id(const struct lt_conn *c)
 	return c->id;
 }
 
+uint32_t
+lt_net_number(const struct lt_net *net)
+{
+	return net->number;
+}
+
+uint32_t
+lt_net_number_of(uint64_t conn)
+{
+	return (uint32_t)(conn >> NUMBER_SHIFT);
+}
+
 struct lt_conn *
 lt_conn_find(struct lt_net *net, uint64_t id)
 {

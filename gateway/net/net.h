@@ -131,6 +131,8 @@ const struct lt_net_counters *lt_net_counters(const struct lt_net *net);
 /* Unique in this process's life, never 0: the worker's number (12 bits, in
  * order of lt_net_create), slot, generation. */
 uint64_t lt_conn_id(const struct lt_conn *c);
+uint32_t lt_net_number(const struct lt_net *net); /* any thread */
+uint32_t lt_net_number_of(uint64_t conn); /* that an id begins with */
 struct lt_conn *lt_conn_find(struct lt_net *net, uint64_t id); /* NULL: gone */
 int lt_conn_tag(const struct lt_conn *c);
 const char *lt_conn_peer(const struct lt_conn *c); /* "127.0.0.1:4711" */

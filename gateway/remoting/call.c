@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "leat/status.h"
 #include "remoting/worker.h"
 
 #define REMARK_BYTES 512
@@ -78,6 +79,78 @@ lt_answer_status(struct lt_worker *w, const struct lt_ticket *t, int32_t code,
 }
 
 void
+lt_answer_error(struct lt_worker *w, const struct lt_ticket *t, int status)
+{
+	int32_t code;
+
+	switch (status) {
+	case LEAT_E_NOTFOUND:
+		code = LT_CODE_TOPIC_NOT_EXIST;
+		break;
+	case LEAT_E_QUEUE:
+	case LEAT_E_NAME:
+		code = LT_CODE_INVALID_PARAMETER;
+		break;
+	case LEAT_E_PERM:
+	case LEAT_E_DENIED:
+		code = LT_CODE_NO_PERMISSION;
+		break;
+	case LEAT_E_AGAIN:
+	case LEAT_E_BUSY:
+	case LEAT_E_TIMEOUT:
+	case LEAT_E_UNREACHABLE:
+		lt_answer_status(w, t, LT_CODE_SYSTEM_BUSY,
+		    "[REJECTREQUEST] the broker is busy, ask again");
+		return;
+	default:
+		code = LT_CODE_SYSTEM_ERROR;
+	}
+	lt_answer_status(w, t, code, "%s", leat_status_text(status));
+}
+
+void
+lt_answer_buffer(struct lt_worker *w, const struct lt_ticket *t,
+    const struct lt_buffer *body)
+{
+	struct lt_answer a;
+	int status = lt_buffer_status(body);
+
+	if (status != LEAT_OK) {
+		lt_answer_error(w, t, status);
+		return;
+	}
+	if (!lt_answer_begin(w, t, LT_CODE_SUCCESS, 256, body->bytes, &a))
+		return;
+	if (body->bytes > 0)
+		memcpy(lt_answer_body(&a, NULL, body->bytes), body->p,
+		    body->bytes);
+	else
+		(void)lt_answer_body(&a, NULL, 0);
+	lt_answer_end(&a);
+}
+
+void
+lt_answer_number(struct lt_worker *w, const struct lt_ticket *t,
+    const char *field, int64_t value)
+{
+	struct lt_answer a;
+
+	if (!lt_answer_begin(w, t, LT_CODE_SUCCESS, 512, 0, &a))
+		return;
+	if (field != NULL)
+		lt_remoting_put_i64(&a.e, field, value);
+	(void)lt_answer_body(&a, NULL, 0);
+	lt_answer_end(&a);
+}
+
+void
+lt_answer_lacks(struct lt_call *call, const char *field)
+{
+	lt_answer_status(call->worker, &call->ticket, LT_CODE_SYSTEM_ERROR,
+	    "the request has no %s, or one that makes no sense", field);
+}
+
+void
 lt_ticket_owe(struct lt_worker *w, struct lt_ticket *t)
 {
 	struct lt_conn *c =
@@ -130,6 +203,7 @@ lt_call_detach(const struct lt_call *call)
 	d->call = *call;
 	d->request = *call->request;
 	d->call.request = &d->request;
+	lt_buffer_init(&d->call.made, LT_CALL_BODY_MAX);
 	at = d->bytes;
 	move(&d->request.remark, &at);
 	for (uint32_t i = 0; i < d->request.ext_count; i++) {
@@ -145,5 +219,46 @@ lt_call_detach(const struct lt_call *call)
 void
 lt_call_free(struct lt_call *detached)
 {
+	if (detached != NULL)
+		lt_buffer_fini(&detached->made);
 	lt_mem_free(detached);
+}
+
+int
+lt_call_name(
+    const struct lt_remoting *h, const char *field, char out[LT_NAME_FIELD])
+{
+	struct lt_remoting_text t = lt_remoting_find(h, field);
+
+	if (t.bytes == 0)
+		return LEAT_E_NOTFOUND;
+	if (t.bytes >= LT_NAME_FIELD || memchr(t.p, 0, t.bytes) != NULL)
+		return LEAT_E_NAME;
+	memcpy(out, t.p, t.bytes);
+	out[t.bytes] = '\0';
+	return LEAT_OK;
+}
+
+void
+lt_call_submit(struct lt_call *call, lt_call_work *work, lt_call_done *done)
+{
+	int status = lt_clerk_submit(call->worker->inbox, call, work, done);
+
+	if (status != LEAT_OK)
+		lt_answer_error(call->worker, &call->ticket, status);
+}
+
+void
+lt_call_finish(struct lt_call *call, int status)
+{
+	if (call->conn == NULL)
+		;
+	else if (call->code != LT_CODE_SUCCESS)
+		lt_answer_status(
+		    call->worker, &call->ticket, call->code, "%s", call->why);
+	else if (status != LEAT_OK)
+		lt_answer_error(call->worker, &call->ticket, status);
+	else
+		lt_answer_buffer(call->worker, &call->ticket, &call->made);
+	lt_call_free(call);
 }

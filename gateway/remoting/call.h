@@ -10,10 +10,13 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "base/buffer.h"
 #include "base/check.h"
 #include "net/net.h"
+#include "proto/limits.h"
 #include "proto/remoting.h"
 
+struct leat;
 struct lt_worker;
 
 enum lt_code { /* answers: RocketMQ's response codes */
@@ -32,8 +35,14 @@ enum lt_code { /* answers: RocketMQ's response codes */
 	LT_CODE_SUBSCRIPTION_BAD = 23,
 	LT_CODE_SUBSCRIPTION_NONE = 24,
 	LT_CODE_SUBSCRIPTION_OLD = 25,
-	LT_CODE_INVALID_PARAMETER = 29
+	LT_CODE_GROUP_NOT_EXIST = 26,
+	LT_CODE_INVALID_PARAMETER = 29,
+	LT_CODE_CONSUMER_NOT_ONLINE = 206,
+	LT_CODE_CONSUME_TIMEOUT = 207
 };
+
+/* A body that still fits into a frame. */
+#define LT_CALL_BODY_MAX (LT_REMOTING_FRAME_MAX - LT_REMOTING_HEADER_MAX - 8u)
 
 /* Where an answer goes. */
 struct lt_ticket {
@@ -53,6 +62,9 @@ struct lt_call {
 	uint32_t body_bytes;
 	uint32_t tries; /* times that it was run before */
 	int64_t result[2]; /* of the clerk's work */
+	int32_t code; /* the same: instead of a status's, */
+	const char *why; /* with this text, a constant */
+	struct lt_buffer made; /* the same: a body; freed with the call */
 };
 
 /* An answer being written: header fields by lt_remoting_put*(&a.e, ...). */
@@ -79,6 +91,31 @@ void lt_answer_end(struct lt_answer *a);
 void lt_answer_status(struct lt_worker *w, const struct lt_ticket *t,
     int32_t code, const char *remark, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* A status as an answer. */
+void lt_answer_error(
+    struct lt_worker *w, const struct lt_ticket *t, int status);
+/* Success with that body, if the buffer is in order. */
+void lt_answer_buffer(struct lt_worker *w, const struct lt_ticket *t,
+    const struct lt_buffer *body);
+/* Success with one number; unless `field` is NULL: without. */
+void lt_answer_number(struct lt_worker *w, const struct lt_ticket *t,
+    const char *field, int64_t value);
+/* A required field is absent, or is not what it must be. */
+void lt_answer_lacks(struct lt_call *call, const char *field);
+
+/* A field that is a name, NUL-terminated: LEAT_OK; LEAT_E_NOTFOUND: absent or
+ * empty; LEAT_E_NAME: too long, or has a NUL. Any thread. */
+int lt_call_name(const struct lt_remoting *h, const char *field,
+    char out[LT_NAME_FIELD]) LT_MUST_CHECK;
+/* Have the clerk do it, or answer that it has too much to do. */
+typedef int lt_call_work(struct leat *leat, struct lt_call *call);
+typedef void lt_call_done(struct lt_call *call, int status);
+void lt_call_submit(
+    struct lt_call *call, lt_call_work *work, lt_call_done *done);
+/* A done: answers call->code and why if there is a code, else an error, else
+ * call->made. */
+void lt_call_finish(struct lt_call *call, int status);
 
 /* The answer comes later: a peer that has finished writing waits for it. */
 void lt_ticket_owe(struct lt_worker *w, struct lt_ticket *t);

@@ -14,6 +14,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "leat/status.h"
+#include "remoting/asked.h"
+#include "remoting/groups.h"
+#include "remoting/post.h"
 
 #define TICK_MS 100
 #define FOLLOW_MS 5000
@@ -27,7 +30,8 @@ static const struct row {
 	int32_t code; /* first */
 	void (*handle)(struct lt_call *call);
 } rows[] = {
-#define CODE(number, name, handler) {number, handler},
+#define CODE(number, name, handler, text) {number, handler},
+#define REFUSED(number, name, text)
 #include "remoting/codes.def"
 };
 
@@ -81,8 +85,10 @@ frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 		status = lt_remoting_decode(&f, &w->request);
 	if (status != LEAT_OK)
 		return LEAT_E_CORRUPT;
-	if ((w->request.flag & LT_REMOTING_RESPONSE) != 0)
-		return LEAT_OK; /* to nothing that we asked */
+	if ((w->request.flag & LT_REMOTING_RESPONSE) != 0) {
+		lt_asked_answered(w, c, &w->request, f.body, f.body_bytes);
+		return LEAT_OK;
+	}
 	call.ticket = (struct lt_ticket){
 	    .conn = lt_conn_id(c),
 	    .opaque = w->request.opaque,
@@ -133,12 +139,24 @@ woken(void *user)
 	struct lt_worker *w = user;
 
 	lt_clerk_collect(w->inbox);
+	lt_post_collect(w->box, w);
+}
+
+static void
+closed(struct lt_conn *c, void *user)
+{
+	struct lt_worker *w = user;
+
+	lt_asked_closed(w, lt_conn_id(c));
+	lt_clients_closed(w, lt_conn_id(c));
 }
 
 static void
 tick(uint64_t now_ms, void *user)
 {
 	lt_pull_tick(user, now_ms);
+	lt_asked_tick(user, now_ms);
+	lt_clients_tick(user, now_ms);
 }
 
 /* What the descriptor told is looked at behind the round. */
@@ -154,20 +172,40 @@ static const struct lt_net_owner owner = {
     .round = after_round,
     .woken = woken,
     .tick = tick,
+    .closed = closed,
 };
 
 /* --- life ------------------------------------------------------------------
  */
+
+int
+lt_gateway_open(struct lt_gateway *g)
+{
+	int status = lt_post_create(&g->post);
+
+	return status != LEAT_OK ? status : lt_groups_create(&g->groups);
+}
+
+void
+lt_gateway_close(struct lt_gateway *g)
+{
+	lt_groups_destroy(g->groups);
+	lt_post_destroy(g->post);
+	g->groups = NULL;
+	g->post = NULL;
+}
 
 void
 lt_worker_destroy(struct lt_worker *w)
 {
 	if (w == NULL)
 		return;
+	lt_post_box_close(w->box);
 	if (w->net != NULL)
 		lt_net_destroy(w->net);
 	if (w->pull != NULL)
 		lt_pull_fini(w);
+	lt_asked_fini(w);
 	lt_send_fini(w);
 	lt_tail_destroy(w->tail);
 	if (w->view != NULL)
@@ -204,6 +242,9 @@ lt_worker_create(const struct lt_gateway *g,
 		    lt_net_create(&owner, w, &config->limits, TICK_MS, &w->net);
 	if (status == LEAT_OK &&
 	    (w->inbox = lt_clerk_inbox(g->clerk, w->net)) == NULL)
+		status = LEAT_E_NOMEM;
+	if (status == LEAT_OK &&
+	    (w->box = lt_post_box(g->post, w->net)) == NULL)
 		status = LEAT_E_NOMEM;
 	if (status == LEAT_OK && (fd = leat_fd(w->leat)) < 0)
 		status = fd;

@@ -18,8 +18,12 @@
 #include "store/reader.h"
 #include "tail/tail.h"
 
+struct lt_asked_ask; /* asked.c */
+struct lt_groups;
 struct lt_hub;
 struct lt_names;
+struct lt_post;
+struct lt_post_box;
 struct lt_sending; /* send.c */
 struct lt_pull; /* pull.c */
 
@@ -35,6 +39,8 @@ struct lt_gateway {
 	struct lt_clerk *clerk;
 	struct lt_names *names; /* NULL: we are no name server */
 	pthread_mutex_t *names_lock; /* around each call of `names` */
+	struct lt_post *post; /* letters between workers */
+	struct lt_groups *groups; /* their configuration */
 	const char *broker_name, *cluster_name;
 	uint32_t store_ip; /* host order: in message ids */
 	uint16_t store_port;
@@ -42,6 +48,10 @@ struct lt_gateway {
 	uint32_t default_queues; /* of a topic made by sending to it */
 	int auto_create;
 };
+
+/* Post and groups. LEAT_OK or LEAT_E_NOMEM; closed all the same. */
+int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
+void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 
 struct lt_worker {
 	const struct lt_gateway *g;
@@ -53,6 +63,10 @@ struct lt_worker {
 	uint64_t followed; /* the log's end when it was followed last */
 	struct lt_remoting request; /* of the frame being served */
 	struct lt_clerk_inbox *inbox;
+	struct lt_post_box *box;
+	struct lt_asked_ask *asked; /* clients that have not answered */
+	size_t asked_count;
+	uint64_t expired_ms; /* members that were silent: last looked for */
 	struct lt_pull *pull; /* held ones */
 	struct lt_sending *free_sendings;
 	uint64_t sending; /* messages in flight */
@@ -80,6 +94,18 @@ void lt_send_on_message(struct lt_call *call);
 /* Receipts that have come are answered. */
 void lt_send_collect(struct lt_worker *w);
 void lt_send_fini(struct lt_worker *w);
+
+/* clients.c */
+void lt_clients_on_heartbeat(struct lt_call *call); /* 34 */
+void lt_clients_on_unregister(struct lt_call *call); /* 35 */
+void lt_clients_on_ids(struct lt_call *call); /* 38 */
+void lt_clients_on_check(struct lt_call *call); /* 46 */
+void lt_clients_on_consumers(struct lt_call *call); /* 203 */
+void lt_clients_on_producers(struct lt_call *call); /* 204 */
+void lt_clients_on_relayed(struct lt_call *call); /* 307 */
+void lt_clients_on_all_producers(struct lt_call *call); /* 328 */
+void lt_clients_closed(struct lt_worker *w, uint64_t conn);
+void lt_clients_tick(struct lt_worker *w, uint64_t now_ms);
 
 /* pull.c: 11, 361. */
 int lt_pull_init(struct lt_worker *w) LT_MUST_CHECK;

@@ -1,0 +1,120 @@
+/*
+ * adminjson.c - read leniently, as Java reads them: numbers may be texts,
+ * unknown fields are skipped. The only user of jansson in this room.
+ */
+#include "config.h"
+#include "remoting/adminjson.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "leat/status.h"
+
+static json_t *
+load(const void *body, size_t bytes)
+{
+	json_error_t error;
+	json_t *v;
+
+	if (bytes == 0 || bytes > LT_ADMINJSON_MAX)
+		return NULL;
+	v = json_loadb(body, bytes, 0, &error);
+	if (json_is_object(v))
+		return v;
+	json_decref(v);
+	return NULL;
+}
+
+static int64_t
+number(const json_t *object, const char *name, int64_t def)
+{
+	const json_t *v = json_object_get(object, name);
+
+	if (json_is_string(v))
+		return strtoll(json_string_value(v), NULL, 10);
+	return json_is_integer(v) ? (int64_t)json_integer_value(v) : def;
+}
+
+static int32_t
+small(const json_t *object, const char *name, int32_t def)
+{
+	int64_t v = number(object, name, def);
+
+	return v < INT32_MIN || v > INT32_MAX ? def : (int32_t)v;
+}
+
+static uint8_t
+truth(const json_t *object, const char *name, uint8_t def)
+{
+	const json_t *v = json_object_get(object, name);
+
+	return json_is_boolean(v) ? json_is_true(v) : def;
+}
+
+int
+lt_adminjson_filter_type(
+    const void *body, size_t bytes, char *out, size_t out_bytes)
+{
+	json_t *v = load(body, bytes);
+	const char *type = json_string_value(json_object_get(
+	    json_object_get(v, "subscriptionData"), "expressionType"));
+	int status = v == NULL ? LEAT_E_CORRUPT : LEAT_OK;
+
+	out[0] = '\0';
+	if (type != NULL)
+		strncat(out, type, out_bytes - 1);
+	json_decref(v);
+	return status;
+}
+
+static int
+read_group(const json_t *v, struct lt_groups_config *c)
+{
+	const json_t *name = json_object_get(v, "groupName");
+
+	if (!json_is_string(name) ||
+	    lt_groups_default(c, json_string_value(name),
+		json_string_length(name)) != LEAT_OK)
+		return LEAT_E_NAME;
+	c->may_consume = truth(v, "consumeEnable", c->may_consume);
+	c->may_broadcast = truth(v, "consumeBroadcastEnable", c->may_broadcast);
+	c->from_min = truth(v, "consumeFromMinEnable", c->from_min);
+	c->is_orderly = truth(v, "consumeMessageOrderly", c->is_orderly);
+	c->tells_members =
+	    truth(v, "notifyConsumerIdsChangedEnable", c->tells_members);
+	c->retry_queues = small(v, "retryQueueNums", c->retry_queues);
+	c->retry_max = small(v, "retryMaxTimes", c->retry_max);
+	c->timeout_min = small(v, "consumeTimeoutMinute", c->timeout_min);
+	c->sys_flag = small(v, "groupSysFlag", c->sys_flag);
+	c->broker_id = number(v, "brokerId", c->broker_id);
+	c->slow_broker =
+	    number(v, "whichBrokerWhenConsumeSlowly", c->slow_broker);
+	return LEAT_OK;
+}
+
+int
+lt_adminjson_groups(const void *body, size_t bytes, int is_list,
+    int (*each)(const struct lt_groups_config *config, void *user), void *user)
+{
+	json_t *v = load(body, bytes), *list = v;
+	struct lt_groups_config config;
+	size_t count = 1;
+	int status = LEAT_OK;
+
+	if (v != NULL && is_list) {
+		list = json_object_get(v, "groupConfigList");
+		count = json_array_size(list);
+	}
+	if (v == NULL || list == NULL)
+		status = LEAT_E_CORRUPT;
+	for (size_t i = 0; status == LEAT_OK && i < count; i++) {
+		status =
+		    read_group(is_list ? json_array_get(list, i) : v, &config);
+		if (status == LEAT_OK)
+			status = each(&config, user);
+	}
+	json_decref(v);
+	return status;
+}

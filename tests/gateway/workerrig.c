@@ -1,0 +1,300 @@
+/*
+ * workerrig.c - the broker, the workers, frames.
+ */
+#include "config.h"
+#include "workerrig.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hub/hub.h"
+
+struct rig it;
+
+/* --- the broker, the worker ------------------------------------------------
+ */
+
+static void
+start_broker(void)
+{
+	const char *build = getenv("top_builddir");
+	char path[128], line[256] = "";
+	int out[2];
+
+	snprintf(it.dir, sizeof it.dir, "/tmp/leat-gw-XXXXXX");
+	assert_non_null(mkdtemp(it.dir));
+	snprintf(it.socket, sizeof it.socket, "%s/leat.sock", it.dir);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	it.leatd = fork();
+	assert_true(it.leatd >= 0);
+	if (it.leatd == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		dup2(out[1], STDOUT_FILENO);
+		snprintf(
+		    path, sizeof path, "%s/leatd", build != NULL ? build : ".");
+		execl(path, "leatd", "--dir", it.dir, (char *)NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	for (size_t n = 0; strchr(line, '\n') == NULL;) {
+		ssize_t k = read(out[0], line + n, sizeof line - 1 - n);
+
+		assert_true(k > 0);
+		n += (size_t)k;
+	}
+	assert_int_equal(strncmp(line, "ready", 5), 0);
+	close(out[0]);
+	snprintf(path, sizeof path, "%s/store", it.dir);
+	it.store_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(it.store_dir >= 0);
+}
+
+static void *
+run(void *arg)
+{
+	(void)!lt_net_run(arg);
+	return NULL;
+}
+
+int
+rig_connect(int worker)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET,
+	    .sin_port = htons(it.ports[worker]),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (void *)&at, sizeof at), 0);
+	assert_int_equal(
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)),
+	    0);
+	return fd;
+}
+
+static void
+start_worker(int i, const struct lt_worker_config *config)
+{
+	struct sockaddr_in at = {
+	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof at;
+	int fd;
+
+	OK(lt_worker_create(&it.g, config, &it.workers[i]));
+	OK(lt_net_bind(&at, &fd));
+	assert_int_equal(getsockname(fd, (void *)&at, &n), 0);
+	it.ports[i] = ntohs(at.sin_port);
+	OK(lt_net_listen(it.workers[i]->net, fd, 0, LT_NET_TLS_OFF, NULL));
+	assert_int_equal(
+	    pthread_create(&it.threads[i], NULL, run, it.workers[i]->net), 0);
+}
+
+int
+rig_setup(void **state)
+{
+	struct leat_options session = {.name = "gateway"};
+	struct lt_hub_limits hub = {0};
+	struct lt_worker_config config = {.limits = {.frame_bytes = 16 << 20,
+					      .conn_bytes = 1 << 20,
+					      .memory_bytes = 64 << 20,
+					      .connections = 100}};
+
+	(void)state;
+	memset(&it.g, 0, sizeof it.g);
+	start_broker();
+	session.socket = it.socket;
+	OK(leat_connect(&session, &it.local));
+	OK(lt_hub_create(&hub, &it.g.hub));
+	OK(lt_clerk_start(&session, &it.g.clerk));
+	it.g.broker_name = it.g.cluster_name = "leat";
+	it.g.store_ip = 0x7f000001;
+	it.g.store_port = 10911;
+	it.g.max_body_bytes = 4 << 20;
+	it.g.default_queues = 4;
+	it.g.auto_create = 1;
+	OK(lt_gateway_open(&it.g));
+	config.session = session;
+	config.session.lane_bytes = 16 << 20;
+	config.store_dir = it.store_dir;
+	for (int i = 0; i < WORKERS; i++)
+		start_worker(i, &config);
+	it.fd = rig_connect(0);
+	return 0;
+}
+
+int
+rig_teardown(void **state)
+{
+	char command[128];
+
+	(void)state;
+	close(it.fd);
+	for (int i = 0; i < WORKERS; i++) {
+		lt_net_stop(it.workers[i]->net);
+		pthread_join(it.threads[i], NULL);
+	}
+	lt_clerk_stop(it.g.clerk);
+	for (int i = 0; i < WORKERS; i++)
+		lt_worker_destroy(it.workers[i]);
+	lt_gateway_close(&it.g);
+	lt_hub_destroy(it.g.hub);
+	leat_close(it.local);
+	close(it.store_dir);
+	kill(it.leatd, SIGTERM);
+	waitpid(it.leatd, NULL, 0);
+	snprintf(command, sizeof command, "rm -rf '%s'", it.dir);
+	assert_int_equal(system(command), 0);
+	return 0;
+}
+
+/* --- a remote client -------------------------------------------------------
+ */
+
+static uint8_t out[LT_REMOTING_PREFIX + 65536];
+
+/* Header, then body. */
+static void
+send_frame(int fd, struct lt_remoting_encoder *e, const char *remark,
+    const void *body, size_t bytes)
+{
+	size_t n = lt_remoting_end(
+	    e, remark, remark != NULL ? strlen(remark) : 0, bytes);
+
+	assert_true(n > 0);
+	if (bytes <= sizeof out - n) {
+		if (bytes > 0)
+			memcpy(out + n, body, bytes);
+		n += bytes;
+		bytes = 0;
+	}
+	assert_int_equal(send(fd, out, n, MSG_NOSIGNAL), n);
+	assert_int_equal(send(fd, body, bytes, MSG_NOSIGNAL), bytes);
+}
+
+int32_t
+ask_on(int fd, int32_t code, const struct field *fields, const void *body,
+    size_t bytes)
+{
+	struct lt_remoting_encoder e;
+
+	lt_remoting_begin(
+	    &e, out, sizeof out, LT_REMOTING_JSON, code, 0, ++it.opaque);
+	for (; fields->name != NULL; fields++)
+		lt_remoting_put(
+		    &e, fields->name, fields->value, strlen(fields->value));
+	send_frame(fd, &e, NULL, body, bytes);
+	return it.opaque;
+}
+
+int32_t
+ask(int32_t code, const struct field *fields, const void *body, size_t bytes)
+{
+	return ask_on(it.fd, code, fields, body, bytes);
+}
+
+void
+respond(int fd, const struct reply *to, int32_t code, const char *remark,
+    const char *body)
+{
+	struct lt_remoting_encoder e;
+
+	lt_remoting_begin(&e, out, sizeof out, LT_REMOTING_JSON, code,
+	    LT_REMOTING_RESPONSE, to->h.opaque);
+	send_frame(fd, &e, remark, body, strlen(body));
+}
+
+void
+receive(int fd, struct reply *r)
+{
+	size_t n = 0;
+
+	while (lt_remoting_frame(it.in, n, &r->f) == LEAT_E_AGAIN) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		size_t want = r->f.bytes > n ? r->f.bytes - n : 4 - n % 4;
+		ssize_t k;
+
+		assert_true(n + want < sizeof it.in);
+		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		k = recv(fd, it.in + n, want, 0);
+		assert_true(k > 0);
+		n += (size_t)k;
+	}
+	it.in[n] = '\0';
+	OK(lt_remoting_decode(&r->f, &r->h));
+}
+
+static void
+await_on(int fd, int32_t opaque, struct reply *r)
+{
+	receive(fd, r);
+	assert_int_equal(r->h.opaque, opaque);
+	assert_int_equal(r->h.flag, LT_REMOTING_RESPONSE);
+}
+
+void
+await(int32_t opaque, struct reply *r)
+{
+	await_on(it.fd, opaque, r);
+}
+
+int32_t
+call_on(int fd, int32_t code, const struct field *fields, const void *body,
+    struct reply *r)
+{
+	await_on(fd,
+	    ask_on(fd, code, fields, body, body != NULL ? strlen(body) : 0), r);
+	return r->h.code;
+}
+
+int32_t
+call(
+    int32_t code, const struct field *fields, const void *body, struct reply *r)
+{
+	return call_on(it.fd, code, fields, body, r);
+}
+
+int64_t
+number(const struct reply *r, const char *name)
+{
+	int64_t value;
+
+	OK(lt_remoting_i64(&r->h, name, &value));
+	return value;
+}
+
+const char *
+text(const struct reply *r)
+{
+	return (const char *)r->f.body;
+}
+
+int32_t
+send_message(const char *topic, const char *queue, const char *body)
+{
+	const struct field fields[] = {{"a", "pg"}, {"b", topic},
+	    {"c", "TBW102"}, {"d", "4"}, {"e", queue}, {"f", "0"},
+	    {"g", "1700000000123"}, {"h", "7"},
+	    {"i", "UNIQ_KEY\001THEIRS\002TAGS\001red\002KEYS\001k1"},
+	    {"j", "0"}, {NULL, NULL}};
+
+	return ask(310, fields, body, strlen(body));
+}
+
+int32_t
+pull(const char *topic, const char *offset, const char *tags, const char *wait)
+{
+	const struct field fields[] = {{"consumerGroup", "g"}, {"topic", topic},
+	    {"queueId", "0"}, {"queueOffset", offset}, {"maxMsgNums", "32"},
+	    {"sysFlag", "6"}, {"commitOffset", "0"},
+	    {"suspendTimeoutMillis", wait}, {"subscription", tags},
+	    {"subVersion", "0"}, {NULL, NULL}};
+
+	return ask(11, fields, NULL, 0);
+}
