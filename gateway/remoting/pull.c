@@ -20,6 +20,7 @@
 #include "hub/offsets.h"
 #include "leat/status.h"
 #include "proto/name.h"
+#include "remoting/groups.h"
 #include "tail/gather.h"
 
 #define ANSWER_HEADER 768
@@ -417,7 +418,14 @@ lt_pull_on_pull(struct lt_call *call)
 	struct lt_tail_queue *q;
 	int64_t reset;
 
-	if (read_request(&p) != 0 || read_filter(&p) != 0)
+	if (read_request(&p) != 0)
+		return;
+	if (!lt_groups_may_consume(w->g->groups, p.group)) {
+		lt_answer_status(w, &call->ticket, LT_CODE_NO_PERMISSION,
+		    "the group may not consume, an administrator said");
+		return;
+	}
+	if (read_filter(&p) != 0)
 		return;
 	struct lt_offsets_key key = {p.group, p.topic, (uint32_t)p.queue};
 	q = lt_tail_queue(w->tail, p.topic.p, p.topic.bytes, (uint32_t)p.queue,
@@ -427,7 +435,7 @@ lt_pull_on_pull(struct lt_call *call)
 		ask(&p);
 		return;
 	}
-	if (call->tries == 0 && (p.sys_flag & COMMIT) != 0)
+	if ((p.sys_flag & COMMIT) != 0)
 		(void)!lt_offsets_put(w->g->hub, &key, p.commit);
 	if (lt_offsets_tell_reset(w->g->hub, &key, &reset)) {
 		answer_empty(w, &call->ticket, LT_CODE_PULL_MOVED, q, reset);

@@ -107,6 +107,16 @@ void lt_clients_on_all_producers(struct lt_call *call); /* 328 */
 void lt_clients_closed(struct lt_worker *w, uint64_t conn);
 void lt_clients_tick(struct lt_worker *w, uint64_t now_ms);
 
+/* offsetcalls.c */
+void lt_offsetcalls_on_query(struct lt_call *call); /* 14 */
+void lt_offsetcalls_on_update(struct lt_call *call); /* 15 */
+void lt_offsetcalls_on_by_time(struct lt_call *call); /* 29 */
+void lt_offsetcalls_on_max(struct lt_call *call); /* 30 */
+void lt_offsetcalls_on_min(struct lt_call *call); /* 31 */
+void lt_offsetcalls_on_earliest(struct lt_call *call); /* 32 */
+void lt_offsetcalls_on_lock(struct lt_call *call); /* 41 */
+void lt_offsetcalls_on_unlock(struct lt_call *call); /* 42 */
+
 /* pull.c: 11, 361. */
 int lt_pull_init(struct lt_worker *w) LT_MUST_CHECK;
 void lt_pull_fini(struct lt_worker *w); /* behind the net, before the tail */

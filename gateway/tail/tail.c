@@ -96,6 +96,18 @@ lt_tail_queue(struct lt_tail *t, const char *topic, size_t topic_bytes,
 	return q;
 }
 
+struct lt_tail_queue *
+lt_tail_find(const struct lt_tail *t, const char *topic, size_t topic_bytes,
+    uint32_t queue)
+{
+	struct key k;
+
+	if (topic_bytes >= LT_NAME_FIELD)
+		return NULL;
+	key_of(&k, topic, topic_bytes, queue);
+	return lt_hash_get(&t->queues, k.bytes, k.count);
+}
+
 void
 lt_tail_drop(struct lt_tail *t, struct lt_tail_queue *q)
 {

@@ -38,6 +38,9 @@ void lt_tail_destroy(struct lt_tail *t);
 /* Find or make. log_end: of now. NULL: out of memory. */
 struct lt_tail_queue *lt_tail_queue(struct lt_tail *t, const char *topic,
     size_t topic_bytes, uint32_t queue, uint64_t log_end);
+/* Only find. NULL: it is not here. */
+struct lt_tail_queue *lt_tail_find(const struct lt_tail *t, const char *topic,
+    size_t topic_bytes, uint32_t queue);
 /* Forget it. Its user is NULL. */
 void lt_tail_drop(struct lt_tail *t, struct lt_tail_queue *q);
 size_t lt_tail_count(const struct lt_tail *t);

@@ -63,7 +63,7 @@ int32_t ask(
     int32_t code, const struct field *fields, const void *body, size_t bytes);
 /* The next frame, whatever it is; lent until the next one. */
 void receive(int fd, struct reply *r);
-/* It is that answer. */
+/* The next one is that answer, but for words to members (40). */
 void await(int32_t opaque, struct reply *r);
 /* Ask and await; its code. */
 int32_t call_on(int fd, int32_t code, const struct field *fields,
