@@ -502,6 +502,8 @@ share(void)
 		rc = lt_names_create(&names, &it.g.names);
 	if (rc != LEAT_OK)
 		fatal("what=\"out of memory\"");
+	if (lt_gateway_open(&it.g) != LEAT_OK)
+		fatal("what=\"out of memory\"");
 	it.g.names_lock = &names_lock;
 	it.g.broker_name = o->broker_name;
 	it.g.cluster_name = o->gateway_cluster;
@@ -563,6 +565,7 @@ main(void)
 	if (lt_net_run(it.net) != LEAT_OK)
 		fatal("what=\"the main loop failed\"");
 	stop_workers();
+	lt_gateway_close(&it.g);
 	lt_net_destroy(it.net);
 	lt_registrar_destroy(it.registrar);
 	lt_names_destroy(it.g.names);

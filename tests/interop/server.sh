@@ -119,15 +119,48 @@ apache_check() {
 
 # --- Leat -----------------------------------------------------------------------
 
-# Everything about starting Leat is here; its parts are leatd's processes.
+# Everything about starting Leat is here. The name server is a broker that serves
+# nothing else; what answers on the broker's port is leat-gateway, which leatd
+# starts again when it is killed.
+builddir=${top_builddir:-$here/../..}
+
 leat_check() {
-	echo "SKIP leat: no gateway in this tree"
-	return 1
+	[ -x "$builddir/leatd" ] && [ -x "$builddir/leat-gateway" ] || {
+		echo "SKIP leat: not built in $builddir"
+		return 1
+	}
 }
 
-leat_config() { :; }
+leat_config() {
+	cat >"$dir/namesrv.conf" <<-END
+		[gateway]
+		listen = none
+		names = 127.0.0.1:$namesrv
+	END
+	cat >"$dir/broker.conf" <<-END
+		[broker]
+		name = broker-a
+		port = $broker
+		[store]
+		segment_bytes = 64m
+		[gateway]
+		listen = 127.0.0.1:$broker
+		names = none
+		namesrv = 127.0.0.1:$namesrv
+	END
+	! grep -q delay_levels "$here/../../src/proto/options.def" ||
+		printf '[queue]\ndelay_levels = %s\n' \
+			"1s 2s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s" \
+			>>"$dir/broker.conf"
+}
 
-leat_up() { return 1; }
+leat_up() { # namesrv|broker|front
+	[ "$1" != front ] || return 0
+	LEAT_LIBEXEC=$builddir setsid "$builddir/leatd" --dir "$dir/leat-$1" \
+		-c "$dir/$1.conf" >>"$dir/$1.log" 2>&1 </dev/null &
+	echo $! >"$dir/$1.pid"
+}
+
 
 # --------------------------------------------------------------------------------
 
@@ -148,14 +181,18 @@ free_ports() {
 part_of() { # PART: the process that it is
 	case $1 in
 	namesrv | broker) echo "$1" ;;
-	front) echo broker ;;
+	front) [ "$kind" = leat ] && echo front || echo broker ;;
 	*) usage ;;
 	esac
 }
 
 end() { # SIGNAL PART
 	local pid
-	pid=$(cat "$dir/$2.pid" 2>/dev/null) || return 0
+	if [ "$2" = front ]; then # leatd starts another
+		pid=$(pgrep -P "$(cat "$dir/broker.pid")" -x leat-gateway)
+	else
+		pid=$(cat "$dir/$2.pid" 2>/dev/null)
+	fi || return 0
 	kill "-$1" "$pid" 2>/dev/null
 	if ! wait_until 40 gone "$pid"; then
 		kill -KILL "$pid"
