@@ -111,6 +111,7 @@ struct lt_inlet { /* one queue of one subscription */
 	uint32_t epoch; /* of claims: another table or owner, another epoch */
 	uint32_t made; /* times subscribed: segments are new each time */
 	uint32_t stale; /* 1: subscribe again */
+	int is_idle; /* another member has this queue for now */
 	int status; /* final: why it can not be read any more */
 	uint64_t retry_at; /* ms; stale, last attempt failed */
 	int source;
@@ -233,6 +234,9 @@ struct leat {
 	struct lt_segment beacon_seg;
 	struct lt_beacon_shared *beacon;
 	uint8_t follows, must_follow, wants_log; /* relay.c */
+	uint8_t must_tell;
+	void (*on_locals)(const char *group, void *user);
+	void *on_locals_user;
 	int store_bell;
 	int client_bell;
 	/* producer */
@@ -420,5 +424,7 @@ void lt_delivery_fill(struct leat_delivery *d, const struct lt_record_view *v,
 /* --- relay.c --- */
 /* Say again what a resumed session had asked for. */
 void lt_relay_restore(struct leat *leat, uint64_t deadline);
+/* EV_LOCALS. */
+void lt_relay_locals_event(struct leat *leat, const struct lt_wire_name *ev);
 
 #endif

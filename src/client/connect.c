@@ -216,6 +216,7 @@ lt_connect_welcome(struct leat *leat)
 		for (t = leat->topic_list; t != NULL; t = t->next)
 			t->stale = LT_STALE;
 		leat->must_follow = leat->follows;
+		leat->must_tell = leat->on_locals != NULL;
 		leat->fetch_turn++;
 		lt_inlet_stale_all(leat);
 		if (same)

@@ -525,6 +525,8 @@ leat_at_end(struct leat_consumer *consumer)
 			continue;
 		if (in->stale)
 			return 0;
+		if (in->is_idle)
+			continue;
 		status = end_of(consumer, in, &end);
 		if (status != LEAT_OK)
 			return status;

@@ -6,6 +6,10 @@
  * Coming back keeps `next`, so there is neither gap nor repeat. In a group it
  * keeps the claims if table (told by its inode) and owner number are the same;
  * else the epoch changes and `next` is the group's progress.
+ *
+ * In a group with remote members a queue may be somebody else's: then no table
+ * comes, the inlet is idle until it is moved again, and what was claimed in the
+ * old table can still be acknowledged there.
  */
 #include "config.h"
 #include "client/client.h"
@@ -95,6 +99,21 @@ settle(struct leat_consumer *c, struct lt_inlet *in,
 	lt_take_begin(in);
 }
 
+/* What any answer says. */
+static void
+take_answer(struct leat_consumer *c, struct lt_inlet *in,
+    const struct lt_wire_subscribed *r)
+{
+	in->id = r->id;
+	in->stale = 0;
+	in->is_idle = c->grouped && !r->has_table;
+	c->topic_id = r->topic_id;
+	c->lease_ms = c->grouped ? r->lease_ms : 0;
+	if (c->all_queues && r->queues <= LT_QUEUES_MAX &&
+	    r->queues > c->want_queues)
+		c->want_queues = r->queues;
+}
+
 static int
 subscribed(struct leat_consumer *c, struct lt_inlet *in)
 {
@@ -114,6 +133,11 @@ subscribed(struct leat_consumer *c, struct lt_inlet *in)
 		     ? LEAT_E_CORRUPT
 		     : LEAT_OK;
 	in->made++;
+	if (status == LEAT_OK && c->grouped && !r.has_table && !r.has_ring) {
+		take_answer(c, in, &r);
+		lt_segment_detach(&in->ring_seg);
+		return LEAT_OK;
+	}
 	if (status == LEAT_OK)
 		status = take_table(c, in, table, r.owner, &ino);
 	if (status == LEAT_OK)
@@ -127,13 +151,7 @@ subscribed(struct leat_consumer *c, struct lt_inlet *in)
 	same = c->grouped && ino == old_ino && r.owner == in->owner;
 	in->table_ino = ino;
 	in->owner = r.owner;
-	in->id = r.id;
-	in->stale = 0;
-	c->topic_id = r.topic_id;
-	c->lease_ms = c->group[0] != '\0' && c->grouped ? r.lease_ms : 0;
-	if (c->all_queues && r.queues <= LT_QUEUES_MAX &&
-	    r.queues > c->want_queues)
-		c->want_queues = r.queues;
+	take_answer(c, in, &r);
 	settle(c, in, &r, same);
 	return LEAT_OK;
 }
@@ -175,8 +193,10 @@ lt_inlet_subscribe(
 		msg.resume = 1;
 		msg.from = LEAT_FROM_OFFSET;
 		msg.value = resume_at(c, in);
-		msg.old_id = in->id;
 	}
+	msg.old_id = in->id;
+	if (in->is_idle)
+		msg.resume = 2;
 	memcpy(msg.topic, c->topic, sizeof(msg.topic));
 	memcpy(msg.group, c->group, sizeof(msg.group));
 	memcpy(msg.member, c->member, sizeof(msg.member));

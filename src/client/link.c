@@ -228,6 +228,9 @@ take_event(struct leat *leat)
 		lt_producer_topic_event(leat, topic);
 		lt_inlet_topic(leat, topic);
 		break;
+	case LT_OP_EV_LOCALS:
+		lt_relay_locals_event(leat, (const void *)leat->rx);
+		break;
 	case LT_OP_EV_CLOSED:
 		lt_link_down(leat);
 		back_off(leat);
@@ -446,12 +449,13 @@ exchange(struct leat *leat, enum lt_op op, void *request, size_t bytes,
     uint64_t deadline)
 {
 	const struct lt_wire *reply = (const void *)leat->rx;
+	size_t fixed = lt_wire_op_row(op)->request_bytes;
 	uint32_t tag = ++leat->tag;
 	int status;
 
 	if (tag == 0)
 		tag = ++leat->tag;
-	lt_wire_init(request, op, bytes, 0, tag);
+	lt_wire_init(request, op, fixed, bytes - fixed, tag);
 	status = send_request(leat, request, bytes, deadline);
 	while (status == LEAT_OK) {
 		if (drain(leat, tag))

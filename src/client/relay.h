@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <leat/leat.h>
+#include "base/buffer.h"
 #include "base/check.h"
 
 struct lt_relay { /* pointers borrowed for the call */
@@ -50,6 +51,43 @@ uint64_t lt_relay_log_end(const struct leat *leat);
  * that is wanted (at first it is not). DENIED. */
 int lt_relay_follow(struct leat *leat, int timeout_ms) LT_MUST_CHECK;
 void lt_relay_want_log(struct leat *leat, int on);
+/* --- groups with remote members; each waits for leat-queue -----------------
+ */
+
+struct lt_relay_offset {
+	const char *topic;
+	uint32_t queue;
+	int64_t offset;
+};
+/* What remote members have consumed: each is the next offset to come, and may
+ * go back. Makes the group if it is new. Logged as any progress is. Ignored: a
+ * queue that a local member has now, that does not exist or whose topic does
+ * not. Offsets of one topic should lie together. DENIED, NAME, TIMEOUT,
+ * UNREACHABLE: say all of it again. */
+int lt_relay_commit(struct leat *leat, const char *group,
+    const struct lt_relay_offset *offsets, size_t count,
+    int timeout_ms) LT_MUST_CHECK;
+/* The next offset of a clustering group. Waits up to a second for a local
+ * member that just lost the queue and finishes. NOTFOUND: none is known. */
+int lt_relay_progress(struct leat *leat, const char *group, const char *topic,
+    uint32_t queue, int64_t *out) LT_MUST_CHECK;
+/* All remote members of a group, in place of those told before by anybody;
+ * count 0: none. They are forgotten with an orderly end of this session. LIMIT.
+ */
+int lt_relay_remotes(struct leat *leat, const char *group,
+    const char *const *ids, size_t count, int timeout_ms) LT_MUST_CHECK;
+/* Ids of the local members of a group, each with a NUL, in order. AGAIN:
+ * leat-queue is new and does not know; it will call. */
+int lt_relay_locals(struct leat *leat, const char *group,
+    struct lt_buffer *ids_out, size_t *count_out, int timeout_ms) LT_MUST_CHECK;
+/* Called from within calls that look at the socket: the local members of a
+ * group for which there are remote ones changed; group NULL: leat-queue is a
+ * new one, and has to be told all remote ones. Calls nothing here. */
+void lt_relay_on_locals(
+    struct leat *leat, void (*call)(const char *group, void *user), void *user);
+/* Look at the socket; never waits for long. */
+void lt_relay_pump(struct leat *leat);
+
 /* What was submitted exists for the store from here on; wakes it. */
 void lt_relay_announce(struct leat *leat);
 

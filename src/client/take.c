@@ -603,7 +603,7 @@ lt_take_inlet(struct leat_consumer *c, struct lt_inlet *in,
 	enum verdict verdict = PASSED;
 	size_t n = 0;
 
-	if (in->stale || in->status != LEAT_OK)
+	if (in->stale || in->is_idle || in->status != LEAT_OK)
 		return 0;
 	in->limited = 0;
 	if (c->grouped) {
@@ -635,7 +635,7 @@ lt_take_inlet(struct leat_consumer *c, struct lt_inlet *in,
 int
 lt_take_ready(struct leat_consumer *c, struct lt_inlet *in)
 {
-	if (in->stale || in->status != LEAT_OK)
+	if (in->stale || in->is_idle || in->status != LEAT_OK)
 		return in->status != LEAT_OK;
 	if (c->grouped && !in->limited &&
 	    (in->rescan >= 0 || in->returned != atomic_load_explicit(

@@ -192,8 +192,9 @@ arm_timer(struct leat *leat)
 
 	for (c = leat->consumers; c != NULL; c = c->next)
 		for (i = 0; i < c->inlet_count; i++)
-			if (ms == 0 && (c->inlets[i]->limited ||
-					   c->inlets[i]->ring_seg.base == NULL))
+			if (ms == 0 && !c->inlets[i]->is_idle &&
+			    (c->inlets[i]->limited ||
+				c->inlets[i]->ring_seg.base == NULL))
 				ms = LT_DOORBELL_CAP_MS;
 	ts.it_value.tv_nsec = (long)ms * 1000000;
 	(void)timerfd_settime(leat->timer, 0, &ts, NULL);

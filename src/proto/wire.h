@@ -138,8 +138,8 @@ struct lt_wire_subscribe {
 	uint32_t queue;
 	uint32_t mode; /* enum leat_mode */
 	uint32_t from; /* enum leat_from */
-	uint32_t
-	    resume; /* 1: after EV_MOVED or resume; from/value = position */
+	uint32_t resume; /* 1: after EV_MOVED or resume; from/value = position;
+			    2: the same, and the reply had no table */
 	int64_t value;
 	uint64_t old_id; /* resume: subscription replaced, 0: none */
 	char topic[LT_NAME_FIELD];
@@ -147,7 +147,8 @@ struct lt_wire_subscribe {
 	char member[LT_MEMBER_FIELD];
 };
 /* fds: ring (RO, sealed) if has_ring, then group table (RW, sealed against
- * resizing) if has_table. */
+ * resizing) if has_table. Clustering without a table: the queue is another
+ * member's for now; EV_MOVED says when to ask again. */
 struct lt_wire_subscribed {
 	struct lt_wire h;
 	uint64_t id;
@@ -234,6 +235,39 @@ struct lt_wire_status {
 	struct lt_wire h;
 	char broker[LT_MEMBER_FIELD];
 	char version[16];
+};
+
+/* --- groups with remote members; from who may relay --- */
+/* GROUP_COMMIT: the tail is count offsets. Reply: number taken, value ignored.
+ */
+struct lt_wire_offset {
+	int64_t offset;
+	uint32_t queue;
+	uint32_t reserved;
+};
+struct lt_wire_offsets {
+	struct lt_wire h;
+	uint32_t count;
+	uint32_t reserved;
+	char group[LT_NAME_FIELD];
+	char topic[LT_NAME_FIELD];
+};
+struct lt_wire_progress { /* reply: number is the offset */
+	struct lt_wire h;
+	uint32_t queue;
+	uint32_t reserved;
+	char group[LT_NAME_FIELD];
+	char topic[LT_NAME_FIELD];
+};
+/* Client ids, in the tail, each with a NUL. GROUP_REMOTES: all that the group
+ * has, in parts; the last takes effect. GROUP_LOCALS: asks from `first` on. */
+struct lt_wire_members {
+	struct lt_wire h;
+	uint32_t first; /* place of the tail's first id in the whole */
+	uint32_t count;
+	uint32_t more; /* 1: another part follows, or is to be asked for */
+	uint32_t reserved;
+	char group[LT_NAME_FIELD];
 };
 
 /* --- queue manager and store --- */

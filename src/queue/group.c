@@ -71,6 +71,9 @@ lt_group_init(struct lt_manager *m)
 	lt_hash_init(&m->groups);
 	lt_hash_init(&m->progress_map);
 	lt_hash_init(&m->subs);
+	lt_hash_init(&m->remotes);
+	TAILQ_INIT(&m->share_waiting);
+	m->share_at_ms = UINT64_MAX;
 	LIST_INIT(&m->claims);
 	/* Ids a client still has from before a restart mean nothing else now.
 	 */
@@ -86,6 +89,7 @@ lt_group_fini(struct lt_manager *m)
 {
 	struct lt_kept_table *kept;
 
+	lt_share_fini(m);
 	for (size_t i = 0; i < m->progress_count; i++)
 		if (m->progress[i] != NULL)
 			lt_group_progress_free(m, m->progress[i]);
@@ -560,6 +564,10 @@ adopt_one(struct lt_manager *m, const struct lt_kept_table *kept)
 	c->owner_limit = c->next_owner; /* the next one given is kept first */
 	c->rest_since_ms = lt_clock_mono_ms();
 	c->orphans_at_ms = c->rest_since_ms + m->options.queue_session_grace_ms;
+	/* It was being left to a remote member (share.c). */
+	if (atomic_load_explicit(
+		&c->table.shared->closed, memory_order_acquire) != 0)
+		c->leave_at_ms = c->rest_since_ms + LT_SHARE_LEAVE_MS;
 	p->mode = LEAT_CLUSTERING;
 	attach_claims(m, p, c);
 	return LEAT_OK;

@@ -71,6 +71,7 @@ struct lt_group {
 	uint32_t mode; /* of its live members */
 	uint32_t members; /* live subscriptions */
 	uint32_t progress; /* entries */
+	struct lt_sub_list subs;
 };
 struct lt_progress {
 	struct lt_group *group;
@@ -106,6 +107,8 @@ struct lt_claims {
 	uint64_t pause_ms;
 	uint64_t orphans_at_ms; /* taken over: owners nobody resumed go then */
 	uint64_t rest_since_ms; /* no member since; 0: has some */
+	uint64_t leave_at_ms; /* closed, the queue is a remote member's: goes
+				 when nothing is claimed, or then; 0: no */
 	uint64_t claimed;
 	uint32_t seeking;
 	uint64_t log_min;
@@ -116,6 +119,7 @@ struct lt_sub {
 	LIST_ENTRY(lt_sub) session_link;
 	LIST_ENTRY(lt_sub) claims_link;
 	LIST_ENTRY(lt_sub) queue_link;
+	LIST_ENTRY(lt_sub) group_link;
 	struct lt_session *session;
 	struct lt_qref *qref;
 	struct lt_progress *progress; /* NULL: browse */
@@ -126,6 +130,8 @@ struct lt_sub {
 	uint32_t mode;
 	uint32_t owner;
 	int has_ring;
+	int is_idle; /* the queue is another member's; claims: to finish */
+	int is_told; /* EV_MOVED was sent because the shares changed */
 };
 
 int lt_group_init(struct lt_manager *m) LT_MUST_CHECK;
@@ -172,6 +178,70 @@ void lt_progress_timer(struct lt_manager *m, uint64_t now_ms);
 int lt_progress_timeout(const struct lt_manager *m, uint64_t now_ms);
 void lt_progress_soon(struct lt_manager *m, struct lt_claims *claims);
 void lt_progress_sweep_all(struct lt_manager *m);
+
+/* --- share.c: groups with remote members, queue by queue ------------------
+ */
+#define LT_SHARE_GAIN_MS 1000 /* before a local member gets a queue */
+#define LT_SHARE_LEAVE_MS 1000 /* to finish claims on a queue that goes */
+#define LT_SHARE_ID_BYTES 112 /* of a local member's client id */
+#define LT_REMOTES_MAX 65536 /* remote members of a group; refused */
+#define LT_REMOTES_BYTES (4u << 20) /* of their ids; refused */
+#define LT_REMOTE_PROGRESS_MAX 262144 /* entries; no new ones for commits */
+
+struct lt_local {
+	uint64_t session;
+	size_t place; /* in the order of all members */
+	char id[LT_SHARE_ID_BYTES];
+};
+struct lt_remotes {
+	char group[LT_NAME_FIELD];
+	uint64_t session; /* who speaks for them */
+	uint64_t gone_ms; /* that session was lost then; 0: it lives */
+	char *text; /* ids, each with a NUL */
+	const char **ids; /* in order, each once */
+	size_t count;
+	struct lt_local *locals; /* in order, as of the last look */
+	size_t local_count;
+	uint64_t gain_at_ms; /* 0: nobody waits for a queue */
+	int is_dirty;
+};
+/* Place of the member that has a queue: what every RocketMQ client computes by
+ * AllocateMessageQueueAveragely. */
+size_t lt_share_owner(size_t queues, size_t members, size_t queue);
+struct lt_remotes *lt_share_find(struct lt_manager *m, const char *group);
+void lt_share_fini(struct lt_manager *m);
+/* After START: shares stand still until clients had the time to come back. */
+void lt_share_start(struct lt_manager *m);
+/* Takes text: count ids, each with a NUL; none: the last one went. */
+int lt_share_told(struct lt_manager *m, struct lt_session *s, const char *group,
+    char *text, size_t count) LT_MUST_CHECK;
+/* Ids of the group's local members, in order; to be freed. NULL: none. */
+struct lt_local *lt_share_locals(
+    struct lt_manager *m, const char *group, size_t *count_out);
+/* May the session claim in that queue? old: the subscription it replaces. */
+int lt_share_grants(struct lt_manager *m, struct lt_session *s,
+    const struct lt_wire_subscribe *req, const struct lt_topic *topic,
+    const struct lt_sub *old);
+/* A local member has the queue, and the table says how far it is. */
+int lt_share_is_local(const struct lt_claims *claims);
+/* Members that have the queue now. */
+uint32_t lt_share_members(struct lt_manager *m, const struct lt_progress *p);
+/* A subscription came or went; a session ended; topics changed. */
+void lt_share_touch(struct lt_manager *m, const struct lt_sub *sub);
+void lt_share_session_end(struct lt_manager *m, struct lt_session *s, int why);
+void lt_share_topics_changed(struct lt_manager *m);
+/* Run the job again when that closed table went. */
+void lt_share_wait(struct lt_job *job, const struct lt_claims *claims);
+/* A closed table: 1 if it went. */
+int lt_share_left(
+    struct lt_manager *m, struct lt_claims *claims, uint64_t now_ms);
+void lt_share_timer(struct lt_manager *m, uint64_t now_ms);
+
+/* --- remote.c ------------------------------------------------------------ */
+void lt_remote_on_commit(struct lt_job *job);
+void lt_remote_on_progress(struct lt_job *job);
+void lt_remote_on_remotes(struct lt_job *job);
+void lt_remote_on_locals(struct lt_job *job);
 
 /* --- groupops.c ---------------------------------------------------------- */
 void lt_groupops_on_list(struct lt_job *job);

@@ -40,7 +40,7 @@ fill_entry(struct lt_manager *m, struct lt_wire_group_entry *e,
 	(void)lt_bytes_field(e->member, sizeof(e->member), p->member);
 	e->mode = p->mode;
 	e->queue = p->queue;
-	e->members = p->members;
+	e->members = lt_share_members(m, p);
 	e->progress = p->offset;
 	e->claimed = p->claims == NULL ? 0 : (int64_t)p->claims->claimed;
 	e->max_offset = q == NULL ? p->offset : lt_ringset_max(q);
@@ -202,6 +202,8 @@ check_seek(struct lt_job *job, struct lt_group **g, struct lt_topic **t)
 {
 	const struct lt_wire_seek *req = (const void *)job->request;
 	struct lt_manager *m = job->m;
+	struct lt_session *s = lt_job_session(job);
+	struct lt_remotes *r;
 
 	if (!lt_bytes_terminated(req->group, sizeof(req->group)) ||
 	    !lt_bytes_terminated(req->topic, sizeof(req->topic)))
@@ -218,6 +220,12 @@ check_seek(struct lt_job *job, struct lt_group **g, struct lt_topic **t)
 	    !(lt_grants_group(m, &job->conn->peer, req->group) &
 		LT_RIGHT_MANAGE))
 		return LEAT_E_DENIED;
+	/* Remote members would commit what they had before: who speaks for
+	 * them tells them. */
+	r = lt_share_find(m, req->group);
+	if (req->apply && job->step == START && r != NULL &&
+	    (s == NULL || r->session != s->id))
+		return LEAT_E_BUSY;
 	return LEAT_OK;
 }
 
@@ -455,7 +463,7 @@ lt_groupops_on_delete(struct lt_job *job)
 	else if (!(lt_grants_group(m, &job->conn->peer, req->name) &
 		     LT_RIGHT_MANAGE))
 		status = LEAT_E_DENIED;
-	else if (g->members > 0)
+	else if (g->members > 0 || lt_share_find(m, req->name) != NULL)
 		status = LEAT_E_BUSY;
 	if (status != LEAT_OK) {
 		lt_job_done(job, status);

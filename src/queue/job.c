@@ -43,6 +43,10 @@ static const struct {
     [LT_OP_GROUP_LIST] = {lt_groupops_on_list, STORE},
     [LT_OP_GROUP_SEEK] = {lt_groupops_on_seek, STORE | FINISH},
     [LT_OP_GROUP_DELETE] = {lt_groupops_on_delete, STORE | FINISH},
+    [LT_OP_GROUP_COMMIT] = {lt_remote_on_commit, STORE},
+    [LT_OP_GROUP_PROGRESS] = {lt_remote_on_progress, STORE},
+    [LT_OP_GROUP_REMOTES] = {lt_remote_on_remotes, 0},
+    [LT_OP_GROUP_LOCALS] = {lt_remote_on_locals, 0},
     [LT_OP_FIND] = {lt_query_on_find, 0},
     [LT_OP_STATUS] = {lt_fetch_on_status, 0},
 };

@@ -175,7 +175,9 @@ look(struct lt_manager *m, struct lt_claims *c, uint64_t now_ms)
 		return 1;
 	if (c->orphans_at_ms != 0 && now_ms >= c->orphans_at_ms)
 		sweep_orphans(m, c);
-	changed = lt_progress_sweep(m, c, 0);
+	changed = lt_progress_sweep(m, c, 0) || c->leave_at_ms != 0;
+	if (c->leave_at_ms != 0 && lt_share_left(m, c, now_ms))
+		return 1;
 	if (may_go(c, now_ms)) {
 		lt_group_claims_free(m, c, 0);
 		return 1;
@@ -197,6 +199,8 @@ lt_progress_timer(struct lt_manager *m, uint64_t now_ms)
 	struct lt_claims *c, *next;
 	uint64_t soonest = UINT64_MAX;
 
+	if (now_ms >= m->share_at_ms)
+		lt_share_timer(m, now_ms);
 	if (now_ms >= m->sweep_next_ms) {
 		for (c = LIST_FIRST(&m->claims); c != NULL; c = next) {
 			next = LIST_NEXT(c, link);
@@ -215,7 +219,8 @@ lt_progress_timer(struct lt_manager *m, uint64_t now_ms)
 int
 lt_progress_timeout(const struct lt_manager *m, uint64_t now_ms)
 {
-	uint64_t at = m->sweep_next_ms;
+	uint64_t at = m->sweep_next_ms < m->share_at_ms ? m->sweep_next_ms
+							: m->share_at_ms;
 
 	if (m->flush_at_ms != 0 && m->phase == LT_PHASE_UP &&
 	    m->flush_calls == 0 && m->change == NULL && m->flush_at_ms < at)

@@ -127,6 +127,15 @@ struct lt_manager {
 	uint64_t flush_at_ms; /* 0: nothing changed */
 	struct lt_kept_table *kept_tables;
 
+	struct lt_hash remotes; /* struct lt_remotes by group */
+	uint64_t share_at_ms; /* UINT64_MAX: nothing to look at */
+	uint64_t share_from_ms; /* shares stand still before; 0: no */
+	struct lt_job_queue share_waiting; /* until a closed table went */
+	char *telling; /* ids of a GROUP_REMOTES that has more parts */
+	size_t telling_bytes, telling_count;
+	uint64_t telling_session;
+	char host[LT_MEMBER_FIELD]; /* in the ids of local members */
+
 	struct lt_hash sessions;
 	uint64_t housekeep_at_ms;
 	_Alignas(16) uint8_t inbox[LT_WIRE_MAX];

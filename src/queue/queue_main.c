@@ -103,7 +103,8 @@ watch_again(struct lt_manager *m)
 	size_t cursor = 0;
 
 	while ((sub = lt_hash_next(&m->subs, &cursor)) != NULL)
-		lt_subscribe_watch(m, sub, 1);
+		if (!sub->is_idle)
+			lt_subscribe_watch(m, sub, 1);
 }
 
 static void
@@ -412,6 +413,7 @@ on_start(struct lt_manager *m, const struct lt_wire_start *msg, int *fds,
 	use_kept(m, LT_KEEP_PAGE);
 	use_kept(m, LT_KEEP_TABLE);
 	drop_kept();
+	lt_share_start(m);
 	if (lt_storelink_open(m, fds[START_PEER]) != LEAT_OK)
 		lt_manager_fatal("no socket to the store");
 	fds[START_PEER] = -1;

@@ -293,6 +293,7 @@ lt_session_end(struct lt_session *s, int why)
 		return;
 	s->state = LT_SESSION_ENDING;
 	s->conn = NULL;
+	lt_share_session_end(m, s, why);
 	if (s->death.fd >= 0)
 		lt_loop_remove(m, &s->death);
 	s->death.fd = -1;

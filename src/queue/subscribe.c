@@ -69,7 +69,7 @@ is_watched(const struct lt_sub *sub)
 	const struct lt_sub *other;
 
 	LIST_FOREACH(other, &sub->qref->subs, queue_link)
-	if (other != sub && other->session == sub->session)
+	if (other != sub && other->session == sub->session && !other->is_idle)
 		return 1;
 	return 0;
 }
@@ -81,6 +81,8 @@ sub_end(struct lt_manager *m, struct lt_sub *sub, int keep_claims)
 
 	lt_group_leave(m, sub, keep_claims);
 	if (sub->progress != NULL) {
+		LIST_REMOVE(sub, group_link);
+		lt_share_touch(m, sub);
 		sub->progress->members--;
 		sub->progress->group->members--;
 	}
@@ -125,6 +127,8 @@ check_group(struct lt_job *job, const struct lt_sub *old)
 	if (!(lt_grants_group(m, &job->conn->peer, req->group) &
 		LT_RIGHT_SUBSCRIBE))
 		return LEAT_E_DENIED;
+	if (req->mode != LEAT_CLUSTERING && lt_share_find(m, req->group))
+		return LEAT_E_BUSY;
 	g = lt_group_find(m, req->group);
 	if (g == NULL)
 		return LEAT_OK;
@@ -148,7 +152,7 @@ check(struct lt_job *job, struct lt_topic **topic_out)
 	    !lt_bytes_terminated(req->group, sizeof(req->group)) ||
 	    !lt_bytes_terminated(req->member, sizeof(req->member)))
 		return LEAT_E_NAME;
-	if (req->from > LEAT_FROM_TIME || req->resume > 1)
+	if (req->from > LEAT_FROM_TIME || req->resume > 2)
 		return LEAT_E_INVALID;
 	t = lt_topic_find(job->m, req->topic);
 	if (t == NULL)
@@ -174,6 +178,18 @@ position(struct lt_job *job, const struct lt_topic *t, int64_t min, int64_t max)
 	    max, req->group[0] != 0 ? LEAT_FROM_BEGIN : LEAT_FROM_END);
 }
 
+/* The owner number that the replaced subscription had in the live table. */
+static uint32_t
+old_owner(const struct lt_wire_subscribe *req, const struct lt_progress *p)
+{
+	uint32_t serial = (uint32_t)(req->old_id >> 16) & COUNTER_MASK;
+
+	return req->old_id != 0 && p->claims != NULL &&
+		       p->claims->serial == serial
+		   ? (uint32_t)req->old_id & 0xffff
+		   : 0;
+}
+
 /* Attach to the group. *offset_io: what the rule names; then where to begin. */
 static int
 join(struct lt_job *job, struct lt_sub *sub, struct lt_topic *t,
@@ -185,13 +201,17 @@ join(struct lt_job *job, struct lt_sub *sub, struct lt_topic *t,
 	int goes_on = req->resume && req->from == LEAT_FROM_OFFSET;
 	struct lt_progress *p = lt_group_progress_get(
 	    m, req->group, t->id, req->queue, clustering ? "" : req->member);
-	uint32_t serial = (uint32_t)(req->old_id >> 16) & COUNTER_MASK;
 	int64_t asked = *offset_io;
-	uint32_t want = 0;
+	uint32_t want;
 	int status;
 
 	if (p == NULL)
 		return LEAT_E_NOMEM;
+	if (p->claims != NULL && p->claims->leave_at_ms != 0)
+		(void)lt_share_left(m, p->claims, UINT64_MAX);
+	/* A remote member may have committed anything. */
+	if (p->claims == NULL && p->offset > job->max)
+		lt_group_progress_set(m, p, job->max);
 	if (p->offset < 0 || p->deleted)
 		lt_group_progress_set(m, p, asked);
 	if (p->offset < min)
@@ -203,9 +223,7 @@ join(struct lt_job *job, struct lt_sub *sub, struct lt_topic *t,
 		return LEAT_OK;
 	}
 	*offset_io = p->offset;
-	if (goes_on && req->old_id != 0 && p->claims != NULL &&
-	    p->claims->serial == serial)
-		want = (uint32_t)req->old_id & 0xffff;
+	want = goes_on ? old_owner(req, p) : 0;
 	if (old != NULL && want != 0 && old->claims == p->claims &&
 	    old->owner == want)
 		lt_group_leave(m, old, 1);
@@ -238,12 +256,13 @@ reply_subscribed(struct lt_job *job, const struct lt_sub *sub,
 		r.has_ring = 1;
 		fds[fd_count++] = sub->qref->fd;
 	}
-	if (sub->claims != NULL) {
+	if (sub->claims != NULL && !sub->is_idle) {
 		r.has_table = 1;
 		r.window = (uint32_t)sub->claims->table.window;
-		r.lease_ms = (int64_t)m->options.queue_lease_ms;
 		fds[fd_count++] = sub->claims->fd;
 	}
+	if (sub->progress != NULL && sub->mode == LEAT_CLUSTERING)
+		r.lease_ms = (int64_t)m->options.queue_lease_ms;
 	(void)lt_failpoint(LT_FP_QUEUE_SUBSCRIBE);
 	lt_job_reply(job, &r, sizeof(r), 0, fds, fd_count);
 }
@@ -269,8 +288,52 @@ enlist(struct lt_manager *m, struct lt_sub *sub)
 		sub->progress->members++;
 		sub->progress->group->members++;
 		sub->progress->group->mode = sub->mode;
+		LIST_INSERT_HEAD(&sub->progress->group->subs, sub, group_link);
+		lt_share_touch(m, sub);
 	}
 	lt_stat_set(queue_members, m->subs.used);
+}
+
+/* The queue is another member's, local or remote. What this one has claimed
+ * there it may finish; to be asked again when it is told (share.c). */
+static void
+stay_idle(struct lt_job *job, struct lt_topic *t, struct lt_qref *q)
+{
+	const struct lt_wire_subscribe *req = (const void *)job->request;
+	struct lt_manager *m = job->m;
+	struct lt_session *s = lt_job_session(job);
+	struct lt_sub *old = lt_subscribe_find(s, req->old_id);
+	struct lt_progress *p =
+	    lt_group_progress_get(m, req->group, t->id, req->queue, "");
+	struct lt_sub *sub = p == NULL ? NULL : lt_mem_alloc(sizeof(*sub));
+	uint32_t want = p == NULL ? 0 : old_owner(req, p);
+	int status = sub == NULL ? LEAT_E_NOMEM : LEAT_OK;
+
+	if (status == LEAT_OK) {
+		if (p->deleted) /* not for this one */
+			lt_group_progress_set(m, p, -1);
+		sub->session = s;
+		sub->qref = q;
+		sub->topic = t->id;
+		sub->queue = req->queue;
+		sub->mode = p->mode = req->mode;
+		sub->progress = p;
+		sub->is_idle = 1;
+	}
+	if (want != 0) {
+		if (old != NULL && old->claims == p->claims)
+			lt_group_leave(m, old, 1);
+		status = lt_group_join(m, sub, want);
+	}
+	if (status != LEAT_OK) {
+		lt_mem_free(sub);
+		lt_job_done(job, status);
+		return;
+	}
+	enlist(m, sub);
+	if (old != NULL)
+		sub_end(m, old, 0);
+	reply_subscribed(job, sub, t, 0, 0, 0);
 }
 
 static void
@@ -336,6 +399,11 @@ lt_subscribe_on_subscribe(struct lt_job *job)
 	}
 	if (job->step == SYNCED) {
 		finish(job, t, q);
+		return;
+	}
+	if (!lt_share_grants(m, lt_job_session(job), req, t,
+		lt_subscribe_find(lt_job_session(job), req->old_id))) {
+		stay_idle(job, t, q);
 		return;
 	}
 	/* The ring first: whatever it lacks is in the files after the sync. */

@@ -100,6 +100,7 @@ change_end(struct lt_job *job)
 	}
 	lt_topic_announce(m, config);
 	tell_sessions(m, config);
+	lt_share_topics_changed(m);
 	if (config->deleted) {
 		end_subscriptions(m, config->id);
 		lt_group_drop_topic(m, config->id);

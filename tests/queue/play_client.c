@@ -70,7 +70,9 @@ play_close(struct play_client *c)
 void
 play_post(struct play_client *c, enum lt_op op, void *request, size_t bytes)
 {
-	lt_wire_init(request, op, bytes, 0, ++c->tag);
+	size_t fixed = lt_wire_op_row(op)->request_bytes;
+
+	lt_wire_init(request, op, fixed, bytes - fixed, ++c->tag);
 	(void)!lt_fdpass_send(c->fd, request, bytes, NULL, 0);
 }
 
