@@ -27,11 +27,11 @@
 #include "base/sys.h"
 #include "hub/hub.h"
 #include "leat/status.h"
-#include "names/names.h"
 #include "names/namesjson.h"
 #include "proto/options.h"
 #include "proto/wire.h"
 #include "remoting/clerk.h"
+#include "remoting/naming.h"
 #include "remoting/registrar.h"
 #include "remoting/worker.h"
 #include "shm/counter.h"
@@ -78,7 +78,6 @@ static struct {
 	uint64_t leave_ms; /* stop then */
 	_Alignas(8) uint8_t msg[LT_WIRE_MAX];
 } it;
-static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 
 LT_NORETURN static void LT_PRINTF(1, 2) fatal(const char *fmt, ...)
 {
@@ -451,7 +450,6 @@ start_main_loop(const struct leat_options *session)
 	};
 	struct lt_registrar_config config = {
 	    .gateway = &it.g,
-	    .address = it.address,
 	    .servers = it.servers,
 	    .server_count = it.server_count,
 	    .session = *session,
@@ -498,13 +496,12 @@ share(void)
 	struct in_addr ip;
 	int rc = lt_hub_create(&hub, &it.g.hub);
 
+	if (rc == LEAT_OK)
+		rc = lt_gateway_open(&it.g);
 	if (rc == LEAT_OK && it.listeners[1].fd >= 0)
-		rc = lt_names_create(&names, &it.g.names);
+		rc = lt_naming_create(&names, &it.g.naming);
 	if (rc != LEAT_OK)
 		fatal("what=\"out of memory\"");
-	if (lt_gateway_open(&it.g) != LEAT_OK)
-		fatal("what=\"out of memory\"");
-	it.g.names_lock = &names_lock;
 	it.g.broker_name = o->broker_name;
 	it.g.cluster_name = o->gateway_cluster;
 	it.g.store_ip =
@@ -515,6 +512,7 @@ share(void)
 	it.g.auto_create = o->queue_auto_create != 0;
 	snprintf(it.address, sizeof it.address, "%s:%u", o->broker_host,
 	    (unsigned)o->broker_port);
+	it.g.address = it.address;
 }
 
 /* leat-queue answers when the log is recovered, however long that takes. */
@@ -568,7 +566,6 @@ main(void)
 	lt_gateway_close(&it.g);
 	lt_net_destroy(it.net);
 	lt_registrar_destroy(it.registrar);
-	lt_names_destroy(it.g.names);
 	lt_hub_destroy(it.g.hub);
 	lt_tls_free(it.tls);
 	lt_log_info("stopped", "workers=%zu", it.worker_count);

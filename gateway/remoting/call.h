@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "base/buffer.h"
 #include "base/check.h"
 #include "net/net.h"
@@ -66,6 +67,12 @@ struct lt_call {
 	const char *why; /* with this text, a constant */
 	struct lt_buffer made; /* the same: a body; freed with the call */
 };
+
+static inline struct lt_remoting_text
+lt_call_text(const char *s) /* borrowed */
+{
+	return (struct lt_remoting_text){s, (uint32_t)strlen(s)};
+}
 
 /* An answer being written: header fields by lt_remoting_put*(&a.e, ...). */
 struct lt_answer {

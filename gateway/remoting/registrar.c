@@ -1,16 +1,11 @@
 /*
  * registrar.c - one list of topics, made anew when leat-queue says that it
  * changed, and one row for each name server that is to know it.
- *
- * Topics that every broker of this protocol has, because clients ask for them,
- * are added: the template of topics made by sending, the broker's and the
- * cluster's own, and the one for answers to requests.
  */
 #include "config.h"
 #include "remoting/registrar.h"
 
 #include <arpa/inet.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,15 +14,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "leat/status.h"
-#include "names/names.h"
 #include "proto/limits.h"
+#include "remoting/builtins.h"
+#include "remoting/naming.h"
 
-#define TEMPLATE "TBW102"
-#define TEMPLATE_QUEUES 8
-#define SELF_TEST "SELF_TEST_TOPIC"
-#define REPLIES "_REPLY_TOPIC"
-#define CLUSTER_QUEUES 16
-#define PERM_INHERIT 1
 #define PERIOD_MS 30000
 #define RETRY_MS 1000
 #define NAMES_BYTES_MAX ((size_t)LT_TOPICS_MAX * 256)
@@ -51,20 +41,13 @@ struct lt_registrar {
 	size_t capacity, names_capacity;
 	struct lt_buffer names, frame;
 	struct lt_data_version version;
-	uint64_t digest, changes, look_ms, own_ms;
+	uint64_t digest, changes, look_ms;
 	int is_listed;
-	uint32_t own_count; /* topics that are first, and no topics of ours */
 	int32_t opaque;
 	size_t server_count;
 	struct server servers[LT_REGISTRAR_SERVERS_MAX];
 	struct lt_remoting reply;
 };
-
-static struct lt_remoting_text
-text_of(const char *s)
-{
-	return (struct lt_remoting_text){.p = s, .bytes = (uint32_t)strlen(s)};
-}
 
 /* --- the list --------------------------------------------------------------
  */
@@ -93,42 +76,22 @@ add(struct lt_registrar *r, const char *name, uint32_t read, uint32_t write,
 }
 
 static int
-each_topic(const struct leat_topic *topic, void *user)
+add_builtin(const struct leat_topic *topic, void *user)
 {
-	struct lt_registrar *r = user;
-
-	if (topic->system)
-		return 0;
-	for (uint32_t i = 0; i < r->own_count; i++)
-		if (strcmp((char *)r->names.p + r->names_at[i], topic->name) ==
-		    0)
-			return 0;
 	return add(user, topic->name, topic->read_queues, topic->write_queues,
 	    topic->perm);
 }
 
+/* Not leat-queue's own, and not what is there by name already. */
 static int
-add_own(struct lt_registrar *r)
+add_topic(const struct leat_topic *topic, void *user)
 {
-	const struct lt_gateway *g = r->config.gateway;
-	char replies[256];
-	int rc = LEAT_OK;
+	struct lt_registrar *r = user;
 
-	snprintf(replies, sizeof replies, "%s" REPLIES, g->cluster_name);
-	if (g->auto_create)
-		rc = add(r, TEMPLATE, TEMPLATE_QUEUES, TEMPLATE_QUEUES,
-		    LEAT_PERM_BOTH | PERM_INHERIT);
-	if (rc == LEAT_OK)
-		rc = add(r, SELF_TEST, 1, 1, LEAT_PERM_BOTH);
-	if (rc == LEAT_OK)
-		rc =
-		    add(r, g->broker_name, 1, 1, LEAT_PERM_BOTH | PERM_INHERIT);
-	if (rc == LEAT_OK && strcmp(g->cluster_name, g->broker_name) != 0)
-		rc = add(r, g->cluster_name, CLUSTER_QUEUES, CLUSTER_QUEUES,
-		    LEAT_PERM_BOTH | PERM_INHERIT);
-	if (rc == LEAT_OK)
-		rc = add(r, replies, 1, 1, LEAT_PERM_BOTH);
-	return rc;
+	if (topic->system ||
+	    lt_builtins_find(r->config.gateway, topic->name, NULL))
+		return 0;
+	return add_builtin(topic, user);
 }
 
 /* 1: there is a new list. The old one stays if it cannot be made. */
@@ -143,10 +106,9 @@ list(struct lt_registrar *r, uint64_t now_ms)
 	r->is_listed = 0;
 	r->registration.topic_count = 0;
 	lt_buffer_clear(&r->names);
-	rc = add_own(r);
-	r->own_count = r->registration.topic_count;
+	rc = lt_builtins_each(r->config.gateway, add_builtin, r);
 	if (rc == LEAT_OK)
-		rc = leat_topic_list(r->leat, each_topic, r);
+		rc = leat_topic_list(r->leat, add_topic, r);
 	if (rc != LEAT_OK) {
 		lt_log_warn(
 		    "topics-unknown", "status=%s", leat_status_name(rc));
@@ -167,21 +129,6 @@ list(struct lt_registrar *r, uint64_t now_ms)
 
 /* --- who is told -----------------------------------------------------------
  */
-
-static void
-tell_own(struct lt_registrar *r, uint64_t now_ms)
-{
-	const struct lt_gateway *g = r->config.gateway;
-	const char *why = "";
-	int rc;
-
-	pthread_mutex_lock(g->names_lock);
-	rc = lt_names_register(g->names, &r->registration, 0, now_ms, &why);
-	pthread_mutex_unlock(g->names_lock);
-	if (rc != LEAT_OK)
-		lt_log_warn("not-registered", "namesrv=own why=\"%s\"", why);
-	r->own_ms = now_ms + PERIOD_MS;
-}
 
 static int
 send_frame(struct lt_registrar *r, struct lt_conn *c)
@@ -231,9 +178,8 @@ lt_registrar_tick(struct lt_registrar *r, uint64_t now_ms)
 
 	if (!r->is_listed)
 		return;
-	if (r->config.gateway->names != NULL &&
-	    (changed || now_ms >= r->own_ms))
-		tell_own(r, now_ms);
+	if (changed)
+		lt_naming_offer(r->config.gateway->naming, &r->registration);
 	for (size_t i = 0; i < r->server_count; i++)
 		keep_told(r, &r->servers[i], changed, now_ms);
 }
@@ -342,9 +288,9 @@ lt_registrar_create(const struct lt_registrar_config *config,
 	lt_buffer_init(&r->names, NAMES_BYTES_MAX);
 	lt_buffer_init(&r->frame, NAMES_BYTES_MAX);
 	r->registration = (struct lt_registration){
-	    .cluster = text_of(config->gateway->cluster_name),
-	    .broker = text_of(config->gateway->broker_name),
-	    .address = text_of(config->address),
+	    .cluster = lt_call_text(config->gateway->cluster_name),
+	    .broker = lt_call_text(config->gateway->broker_name),
+	    .address = lt_call_text(config->gateway->address),
 	};
 	for (size_t i = 0; i < config->server_count; i++) {
 		struct server *s = &r->servers[r->server_count++];

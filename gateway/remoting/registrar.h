@@ -23,8 +23,7 @@ struct lt_registrar;
 #define LT_REGISTRAR_SERVERS_MAX 16
 
 struct lt_registrar_config {
-	const struct lt_gateway *gateway; /* borrowed */
-	const char *address; /* "10.0.0.1:10911": what clients dial */
+	const struct lt_gateway *gateway; /* borrowed; has an address */
 	const struct sockaddr_in *servers; /* other name servers */
 	size_t server_count;
 	struct leat_options session;

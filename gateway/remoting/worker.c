@@ -16,6 +16,7 @@
 #include "leat/status.h"
 #include "remoting/asked.h"
 #include "remoting/groups.h"
+#include "remoting/naming.h"
 #include "remoting/post.h"
 
 #define TICK_MS 100
@@ -97,7 +98,10 @@ frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 	};
 	call.body = f.body;
 	call.body_bytes = f.body_bytes;
-	dispatch(&call);
+	if (lt_conn_tag(c) == LT_ROLE_NAMES)
+		lt_naming_on_call(&call);
+	else
+		dispatch(&call);
 	return LEAT_OK;
 }
 
@@ -149,6 +153,8 @@ closed(struct lt_conn *c, void *user)
 
 	lt_asked_closed(w, lt_conn_id(c));
 	lt_clients_closed(w, lt_conn_id(c));
+	if (lt_conn_tag(c) == LT_ROLE_NAMES)
+		lt_naming_closed(w->g->naming, lt_conn_id(c));
 }
 
 static void
@@ -157,6 +163,7 @@ tick(uint64_t now_ms, void *user)
 	lt_pull_tick(user, now_ms);
 	lt_asked_tick(user, now_ms);
 	lt_clients_tick(user, now_ms);
+	lt_naming_tick(((struct lt_worker *)user)->g->naming);
 }
 
 /* What the descriptor told is looked at behind the round. */
@@ -189,8 +196,10 @@ lt_gateway_open(struct lt_gateway *g)
 void
 lt_gateway_close(struct lt_gateway *g)
 {
+	lt_naming_destroy(g->naming);
 	lt_groups_destroy(g->groups);
 	lt_post_destroy(g->post);
+	g->naming = NULL;
 	g->groups = NULL;
 	g->post = NULL;
 }

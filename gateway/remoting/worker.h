@@ -5,7 +5,6 @@
 #ifndef LT_REMOTING_WORKER_H
 #define LT_REMOTING_WORKER_H
 
-#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <leat/leat.h>
@@ -21,27 +20,27 @@
 struct lt_asked_ask; /* asked.c */
 struct lt_groups;
 struct lt_hub;
-struct lt_names;
+struct lt_naming;
 struct lt_post;
 struct lt_post_box;
 struct lt_sending; /* send.c */
 struct lt_pull; /* pull.c */
 
-/* A listener's tag: what its connections may ask for. */
+/* The tag of a listener, and so of its connections. */
 enum lt_role {
-	LT_ROLE_BROKER = 1,
-	LT_ROLE_NAMES = 2
+	LT_ROLE_BROKER = 0,
+	LT_ROLE_NAMES = 1
 };
 
 /* What all workers share; set up before they start, then read only. */
 struct lt_gateway {
 	struct lt_hub *hub;
 	struct lt_clerk *clerk;
-	struct lt_names *names; /* NULL: we are no name server */
-	pthread_mutex_t *names_lock; /* around each call of `names` */
 	struct lt_post *post; /* letters between workers */
 	struct lt_groups *groups; /* their configuration */
+	struct lt_naming *naming; /* NULL: no name server here */
 	const char *broker_name, *cluster_name;
+	const char *address; /* that clients dial, "host:port" */
 	uint32_t store_ip; /* host order: in message ids */
 	uint16_t store_port;
 	uint32_t max_body_bytes;
@@ -49,7 +48,8 @@ struct lt_gateway {
 	int auto_create;
 };
 
-/* Post and groups. LEAT_OK or LEAT_E_NOMEM; closed all the same. */
+/* Post and groups; closed all the same, with `naming`. LEAT_OK, LEAT_E_NOMEM.
+ */
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 

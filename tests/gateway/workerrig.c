@@ -14,7 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "hub/hub.h"
+#include "remoting/naming.h"
 
 struct rig it;
 
@@ -64,10 +66,10 @@ run(void *arg)
 }
 
 int
-rig_connect(int worker)
+rig_connect(int port)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET,
-	    .sin_port = htons(it.ports[worker]),
+	    .sin_port = htons(it.ports[port]),
 	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -79,21 +81,38 @@ rig_connect(int worker)
 	return fd;
 }
 
-static void
-start_worker(int i, const struct lt_worker_config *config)
+/* The port. */
+static uint16_t
+listen_at(int worker, enum lt_role role)
 {
 	struct sockaddr_in at = {
 	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t n = sizeof at;
 	int fd;
 
-	OK(lt_worker_create(&it.g, config, &it.workers[i]));
 	OK(lt_net_bind(&at, &fd));
 	assert_int_equal(getsockname(fd, (void *)&at, &n), 0);
-	it.ports[i] = ntohs(at.sin_port);
-	OK(lt_net_listen(it.workers[i]->net, fd, 0, LT_NET_TLS_OFF, NULL));
+	OK(lt_net_listen(
+	    it.workers[worker]->net, fd, role, LT_NET_TLS_OFF, NULL));
+	return ntohs(at.sin_port);
+}
+
+static void
+start_worker(int i, const struct lt_worker_config *config)
+{
+	OK(lt_worker_create(&it.g, config, &it.workers[i]));
+	it.ports[i] = listen_at(i, LT_ROLE_BROKER);
+	if (i == 0)
+		it.ports[NAMES] = listen_at(i, LT_ROLE_NAMES);
 	assert_int_equal(
 	    pthread_create(&it.threads[i], NULL, run, it.workers[i]->net), 0);
+}
+
+/* Topics are listed once; what is made later is looked for. */
+static uint64_t
+no_changes(void)
+{
+	return 0;
 }
 
 int
@@ -106,6 +125,9 @@ rig_setup(void **state)
 					      .memory_bytes = 64 << 20,
 					      .connections = 100}};
 
+	struct lt_registrar_config registrar = {
+	    .gateway = &it.g, .topic_changes = no_changes};
+
 	(void)state;
 	memset(&it.g, 0, sizeof it.g);
 	start_broker();
@@ -113,13 +135,19 @@ rig_setup(void **state)
 	OK(leat_connect(&session, &it.local));
 	OK(lt_hub_create(&hub, &it.g.hub));
 	OK(lt_clerk_start(&session, &it.g.clerk));
-	it.g.broker_name = it.g.cluster_name = "leat";
+	it.g.broker_name = "broker-a";
+	it.g.cluster_name = "leat";
+	it.g.address = "127.0.0.1:10911";
 	it.g.store_ip = 0x7f000001;
 	it.g.store_port = 10911;
 	it.g.max_body_bytes = 4 << 20;
 	it.g.default_queues = 4;
 	it.g.auto_create = 1;
 	OK(lt_gateway_open(&it.g));
+	OK(lt_naming_create(&(struct lt_names_limits){0}, &it.g.naming));
+	registrar.session = session;
+	OK(lt_registrar_create(&registrar, NULL, &it.registrar));
+	lt_registrar_tick(it.registrar, lt_clock_mono_ms());
 	config.session = session;
 	config.session.lane_bytes = 16 << 20;
 	config.store_dir = it.store_dir;
@@ -143,6 +171,7 @@ rig_teardown(void **state)
 	lt_clerk_stop(it.g.clerk);
 	for (int i = 0; i < WORKERS; i++)
 		lt_worker_destroy(it.workers[i]);
+	lt_registrar_destroy(it.registrar);
 	lt_gateway_close(&it.g);
 	lt_hub_destroy(it.g.hub);
 	leat_close(it.local);

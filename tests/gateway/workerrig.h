@@ -18,20 +18,23 @@
 #include <leat/leat.h>
 #include "leat/status.h"
 #include "proto/remoting.h"
+#include "remoting/registrar.h"
 #include "remoting/worker.h"
 
 #define OK(call) assert_int_equal(call, LEAT_OK)
 #define PATIENCE_MS 10000
 #define WORKERS 2
+#define NAMES WORKERS /* port of the name server, with the first worker */
 
 struct rig {
 	char dir[64], socket[96];
 	pid_t leatd;
 	int store_dir;
 	struct lt_gateway g;
+	struct lt_registrar *registrar;
 	struct lt_worker *workers[WORKERS];
 	pthread_t threads[WORKERS];
-	uint16_t ports[WORKERS];
+	uint16_t ports[WORKERS + 1];
 	struct leat *local;
 	int fd; /* our connection, with the first worker */
 	int32_t opaque;
@@ -41,7 +44,7 @@ extern struct rig it;
 
 int rig_setup(void **state);
 int rig_teardown(void **state);
-int rig_connect(int worker); /* a descriptor */
+int rig_connect(int port); /* a worker's number, or NAMES; a descriptor */
 
 /* --- a remote client: what is not said of a connection is of it.fd -------- */
 

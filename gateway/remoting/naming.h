@@ -1,0 +1,27 @@
+/*
+ * naming.h - the name server of this gateway: its requests, on listeners of
+ * that role, and what it knows of this broker itself.
+ *
+ * One lock around the tables of names/; any thread.
+ */
+#ifndef LT_REMOTING_NAMING_H
+#define LT_REMOTING_NAMING_H
+
+#include "names/names.h"
+#include "remoting/call.h"
+
+struct lt_naming;
+
+int lt_naming_create(
+    const struct lt_names_limits *limits, struct lt_naming **out) LT_MUST_CHECK;
+void lt_naming_destroy(struct lt_naming *naming);
+/* A request that came to a listener of LT_ROLE_NAMES. */
+void lt_naming_on_call(struct lt_call *call);
+/* What a connection registered goes with it; who is silent goes (every tick) */
+void lt_naming_closed(struct lt_naming *naming, uint64_t conn);
+void lt_naming_tick(struct lt_naming *naming);
+
+/* This broker's topics, all of them, as they are now. */
+void lt_naming_offer(struct lt_naming *naming, const struct lt_registration *r);
+
+#endif
