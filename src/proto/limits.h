@@ -15,6 +15,7 @@
 #define LT_SESSIONS_MAX 16384 /* refused with LIMIT */
 #define LT_LANE_MIN 65536
 #define LT_LANE_MAX (256u << 20)
+#define LT_LEVELS_MAX 18 /* delay levels; larger ones are clamped */
 #define LT_GROUP_WINDOW_MIN 64
 #define LT_GROUP_WINDOW_MAX 65536
 

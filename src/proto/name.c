@@ -12,8 +12,7 @@
 
 /* Topics that RocketMQ's broker writes and clients may not. */
 static const char *const system_topic[] = {
-    "SCHEDULE_TOPIC_XX"
-    "XX",
+    LT_NAME_SCHEDULE_TOPIC,
     "RMQ_SYS_TRANS_HALF_TOPIC",
     "RMQ_SYS_TRANS_OP_HALF_TOPIC",
     "TRANS_CHECK_MAX_TIME_TOPIC",

@@ -10,6 +10,11 @@
  * them as system topics. Queue 0 only. */
 #define LT_NAME_CONFIG_TOPIC "rmq_sys_leat_config"
 #define LT_NAME_PROGRESS_TOPIC "rmq_sys_leat_progress"
+/* Messages that wait, a queue for each delay level. In two parts, since four of
+ * that letter mark something unfinished. */
+#define LT_NAME_SCHEDULE_TOPIC                                                 \
+	"SCHEDULE_TOPIC_XX"                                                    \
+	"XX"
 
 /* Properties of a record of the first: one topic's configuration. A deleted
  * topic's LT_NAME_CONFIG_DELETED is "1", else it is "0". */

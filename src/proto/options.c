@@ -21,6 +21,8 @@
 #include "proto/access.h"
 #include "proto/limits.h"
 
+#define DELAY_MAX_MS (40 * 86400000ull)
+
 enum kind {
 	KIND_NUM,
 	KIND_STR,
@@ -365,9 +367,39 @@ check_segment(struct lt_options *o, struct lt_ini_error *err)
 	return LEAT_OK;
 }
 
+size_t
+lt_options_delays(const char *text, uint64_t ms_out[LT_LEVELS_MAX])
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
+	    {"d", 86400000}};
+	size_t n = 0;
+
+	for (; *(text += strspn(text, " ")) != 0; n++) {
+		char *end;
+		uint64_t v = strtoull(text, &end, 10);
+		size_t bytes = strcspn(end, " "), u = 0;
+
+		while (u < LT_COUNT(units) &&
+		       (strlen(units[u].name) != bytes ||
+			   memcmp(units[u].name, end, bytes) != 0))
+			u++;
+		if (!isdigit((unsigned char)text[0]) || n == LT_LEVELS_MAX ||
+		    u == LT_COUNT(units) || v < 1 || v > 1000000 ||
+		    v * units[u].ms > DELAY_MAX_MS)
+			return 0;
+		ms_out[n] = v * units[u].ms;
+		text = end + bytes;
+	}
+	return n;
+}
+
 int
 lt_options_check(struct lt_options *o, struct lt_ini_error *err)
 {
+	uint64_t delays[LT_LEVELS_MAX];
 	struct in_addr address;
 
 	if (o->version != LT_OPTIONS_VERSION || o->bytes != sizeof *o)
@@ -376,6 +408,10 @@ lt_options_check(struct lt_options *o, struct lt_ini_error *err)
 	if (inet_pton(AF_INET, o->broker_host, &address) != 1)
 		return refuse(err, "broker.host is no IPv4 address: write one "
 				   "such as 127.0.0.1");
+	if (lt_options_delays(o->queue_delay_levels, delays) == 0)
+		return refuse(err, "queue.delay_levels: write 1 to 18 times "
+				   "such as 500ms 1s 5m 2h 30d, with blanks "
+				   "between, at most 40d");
 	if (o->broker_name[0] == 0)
 		return refuse(err, "broker.name is empty: write a name");
 	int rc = check_segment(o, err);

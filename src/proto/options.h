@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include "base/check.h"
 #include "base/ini.h"
+#include "proto/limits.h"
 
 #define LT_OPTIONS_VERSION 1
 #define LT_ACCESS_MAX 64
@@ -70,6 +71,8 @@ int lt_options_load(struct lt_options *o, const char *path,
  * a message is ensured by rounding up here, segment >= a record...). */
 int lt_options_check(
     struct lt_options *o, struct lt_ini_error *err) LT_MUST_CHECK;
+/* Delays of the levels 1, 2...: how many; 0: the text is malformed. */
+size_t lt_options_delays(const char *text, uint64_t ms_out[LT_LEVELS_MAX]);
 /* Take reloadable settings of `from` into `to`; returns how many non-reloadable
  * settings differ (they are kept), naming the first in name_out (borrowed). */
 int lt_options_reload(struct lt_options *to, const struct lt_options *from,

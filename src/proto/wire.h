@@ -305,12 +305,28 @@ struct lt_wire_watch {
 	uint32_t on;
 	uint32_t reserved;
 };
-/* A system message: tail is an unsealed record (lt_record_finish) of a system
- * topic. The reply comes when it is synced (or logged if level says so). */
+/*
+ * A system message: tail is an unsealed record (lt_record_finish) of a system
+ * topic. The reply comes when it is synced (or logged if level says so).
+ * Or a message that was delayed: then session is its delay level, and it is
+ * appended as one that was relayed, if the level's last sequence is prev; BUSY
+ * if it is another. Its record may be in fd 0 instead: file_bytes of it.
+ */
 struct lt_wire_append {
 	struct lt_wire h;
 	uint32_t topic;
 	uint32_t level;
+	uint64_t session; /* 0, or 1 to LT_LEVELS_MAX */
+	uint64_t prev, seq;
+	uint64_t file_bytes;
+};
+/* Answered when the queue has an entry at or behind offset. The newest of a
+ * queue counts, an earlier one is never answered. */
+struct lt_wire_await {
+	struct lt_wire h;
+	uint32_t topic;
+	uint32_t queue;
+	int64_t offset;
 };
 struct lt_wire_appended {
 	struct lt_wire h;

@@ -55,6 +55,14 @@ lt_grants_may_relay(const struct lt_manager *m, const struct lt_peer *peer)
 	return peer->uid == m->uid || peer->uid == 0;
 }
 
+int
+lt_grants_is_relay_topic(
+    const struct lt_manager *m, const struct lt_peer *peer, const char *topic)
+{
+	return strcmp(topic, LT_NAME_SCHEDULE_TOPIC) == 0 &&
+	       lt_grants_may_relay(m, peer);
+}
+
 struct lt_open *
 lt_grants_find(struct lt_session *s, uint32_t topic)
 {
@@ -114,7 +122,9 @@ lt_grants_all(struct lt_session *s)
 	size_t cursor = 0;
 
 	while ((t = lt_hash_next(&s->m->topics_by_name, &cursor)) != NULL)
-		if (!t->deleted && !t->system &&
+		if (!t->deleted &&
+		    (!t->system ||
+			lt_grants_is_relay_topic(s->m, &s->peer, t->name)) &&
 		    (lt_grants_topic(s->m, &s->peer, t->name) &
 			LT_RIGHT_PUBLISH) &&
 		    lt_grants_open(s, t->id, LT_RIGHT_PUBLISH) != LEAT_OK)

@@ -132,6 +132,10 @@ void lt_storelink_job_fds(struct lt_job *job, void *msg, size_t bytes,
  * be NULL. */
 void lt_storelink_sync(struct lt_manager *m, uint32_t topic, uint32_t queue,
     const char *name, struct lt_job *job);
+/* The same for somebody who has no job. */
+struct lt_topic;
+void lt_storelink_range(struct lt_manager *m, const struct lt_topic *topic,
+    uint32_t queue, lt_storelink_done *then, uint64_t number);
 /*
  * 1 if the store lived until now, so whatever was read from its files before
  * this call was not touched by a recovery. Consume queues are derived: a new

@@ -25,6 +25,7 @@ struct lt_reader;
 struct lt_cq_view;
 struct lt_keyindex;
 struct lt_kept_table;
+struct lt_schedule;
 
 #define LT_SIBLING_OUT (256u << 20) /* unread bytes of a sibling; fatal */
 
@@ -137,6 +138,7 @@ struct lt_manager {
 	char host[LT_MEMBER_FIELD]; /* in the ids of local members */
 
 	struct lt_hash sessions;
+	struct lt_schedule *schedule; /* NULL: no message waited yet */
 	uint64_t housekeep_at_ms;
 	_Alignas(16) uint8_t inbox[LT_WIRE_MAX];
 };

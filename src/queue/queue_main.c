@@ -20,6 +20,7 @@
 #include "base/secret.h"
 #include "base/sys.h"
 #include "proto/name.h"
+#include "queue/schedule.h"
 #include "shm/counter.h"
 #include "store/consumequeue.h"
 #include "store/reader.h"
@@ -165,6 +166,7 @@ up(struct lt_manager *m)
 	    (unsigned long long)m->store_gen, m->topic_count, m->sessions.used);
 	if (m->rewrite_wanted)
 		lt_state_rewrite(m);
+	lt_schedule_up(m);
 	lt_job_wake(&m->store_waiting);
 }
 
@@ -232,6 +234,7 @@ lt_manager_store_gone(struct lt_manager *m)
 {
 	m->phase = LT_PHASE_STORE;
 	m->pending = 0;
+	lt_schedule_store_gone(m);
 	lt_ringset_store_gone(m);
 	lt_attach_store_gone(m);
 }
@@ -562,11 +565,13 @@ serve(struct lt_manager *m)
 
 		housekeep(m, now);
 		lt_progress_timer(m, now);
+		lt_schedule_timer(m, now);
 		if (may_stop(m, now))
 			return;
 		wait = earlier(lt_progress_timeout(m, now),
 		    until(m->housekeep_at_ms, now));
 		wait = earlier(wait, until(m->stop_at_ms, now));
+		wait = earlier(wait, lt_schedule_timeout(m, now));
 		lt_loop_round(m, busy ? 0 : wait);
 		busy = lt_query_step(m);
 	}

@@ -119,6 +119,10 @@ int lt_grants_read(struct lt_manager *m, const struct lt_peer *peer,
 int lt_grants_may_connect(struct lt_manager *m, const struct lt_peer *peer);
 uint32_t lt_grants_may_relay(
     const struct lt_manager *m, const struct lt_peer *peer);
+/* The system topic to which such a process may relay: the store sees to it that
+ * nothing else goes there. */
+int lt_grants_is_relay_topic(
+    const struct lt_manager *m, const struct lt_peer *peer, const char *topic);
 struct lt_open *lt_grants_find(struct lt_session *s, uint32_t topic);
 /* Remember that the session opened a topic. LEAT_OK, LIMIT, NOMEM. */
 int lt_grants_open(

@@ -28,6 +28,8 @@ struct sync_call {
 	uint32_t topic;
 	uint32_t queue;
 	struct lt_job *job;
+	lt_storelink_done *then; /* NULL: a phase waits for it, or the job */
+	uint64_t number;
 	char name[LT_NAME_FIELD];
 };
 
@@ -208,6 +210,9 @@ sync_done(struct lt_manager *m, uint64_t number, void *user, int status,
 {
 	struct sync_call *call = user;
 	struct lt_job *job = call->job;
+	lt_storelink_done *then = call->then;
+
+	number = call->number;
 
 	if (reply != NULL) {
 		const struct lt_wire_range *r = (const void *)reply;
@@ -219,33 +224,51 @@ sync_done(struct lt_manager *m, uint64_t number, void *user, int status,
 			q->synced = r->max_offset;
 	}
 	lt_mem_free(call);
-	if (job != NULL)
+	if (then != NULL)
+		then(m, number, NULL, status, reply);
+	else if (job != NULL)
 		job_answer(job, status, reply);
 	else
 		lt_manager_settled(m);
 }
 
-void
-lt_storelink_sync(struct lt_manager *m, uint32_t topic, uint32_t queue,
-    const char *name, struct lt_job *job)
+static void
+sync_queue(struct lt_manager *m, const char *name, const struct sync_call *of)
 {
 	struct lt_wire_queue msg;
 	struct sync_call *call = lt_mem_alloc(sizeof(*call));
 
 	if (call == NULL)
 		lt_manager_fatal("out of memory");
-	call->topic = topic;
-	call->queue = queue;
-	call->job = job;
+	*call = *of;
 	(void)lt_bytes_field(call->name, sizeof(call->name), name);
 	memset(&msg, 0, sizeof(msg));
 	lt_wire_init(&msg.h, LT_OP_S_QUEUE_SYNC, sizeof(msg), 0, 0);
-	msg.topic = topic;
-	msg.queue = queue;
+	msg.topic = call->topic;
+	msg.queue = call->queue;
 	(void)lt_bytes_field(msg.name, sizeof(msg.name), name);
+	lt_storelink_call(m, &msg, sizeof(msg), NULL, 0, sync_done, 0, call);
+}
+
+void
+lt_storelink_sync(struct lt_manager *m, uint32_t topic, uint32_t queue,
+    const char *name, struct lt_job *job)
+{
+	struct sync_call call = {.topic = topic, .queue = queue, .job = job};
+
 	if (job != NULL && job->calls++ == 0)
 		job->status = LEAT_OK;
-	lt_storelink_call(m, &msg, sizeof(msg), NULL, 0, sync_done, 0, call);
+	sync_queue(m, name, &call);
+}
+
+void
+lt_storelink_range(struct lt_manager *m, const struct lt_topic *topic,
+    uint32_t queue, lt_storelink_done *then, uint64_t number)
+{
+	struct sync_call call = {
+	    .topic = topic->id, .queue = queue, .then = then, .number = number};
+
+	sync_queue(m, topic->name, &call);
 }
 
 int

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "proto/name.h"
+#include "queue/schedule.h"
 
 #define ENTRIES_PER_REPLY 200
 
@@ -101,6 +102,8 @@ change_end(struct lt_job *job)
 	lt_topic_announce(m, config);
 	tell_sessions(m, config);
 	lt_share_topics_changed(m);
+	if (config->system) /* there is but one that is made */
+		lt_schedule_up(m);
 	if (config->deleted) {
 		end_subscriptions(m, config->id);
 		lt_group_drop_topic(m, config->id);
@@ -320,15 +323,15 @@ open_auto(struct lt_job *job, const char *name, unsigned rights)
 {
 	struct lt_manager *m = job->m;
 	uint32_t queues = (uint32_t)m->options.queue_default_queues;
-	struct lt_topic config = {.id = m->next_topic,
-	    .read_queues = queues,
+	struct lt_topic config = {.read_queues = queues,
 	    .write_queues = queues,
 	    .perm = LEAT_PERM_BOTH};
-	int status = check_new(m, name);
+	int is_ours = lt_grants_is_relay_topic(m, &job->conn->peer, name);
+	int status = is_ours ? LEAT_OK : check_new(m, name);
 
 	if (status == LEAT_OK && !(rights & LT_RIGHT_PUBLISH))
 		status = LEAT_E_DENIED;
-	if (status == LEAT_OK && !m->options.queue_auto_create)
+	if (status == LEAT_OK && !is_ours && !m->options.queue_auto_create)
 		status = LEAT_E_NOTFOUND;
 	if (status != LEAT_OK) {
 		lt_job_done(job, status);
@@ -336,6 +339,9 @@ open_auto(struct lt_job *job, const char *name, unsigned rights)
 	}
 	if (lt_job_needs_store(job) || lt_state_lock(job) != LEAT_OK)
 		return;
+	if (is_ours)
+		lt_schedule_topic(&config);
+	config.id = m->next_topic;
 	(void)lt_bytes_field(config.name, sizeof(config.name), name);
 	change_begin(job, &config);
 }
@@ -353,7 +359,9 @@ open_known(struct lt_job *job, const struct lt_topic *t, unsigned rights)
 	else if (!(req->rights & LT_RIGHT_PUBLISH))
 		status =
 		    rights == 0 ? LEAT_E_DENIED : lt_grants_open(s, t->id, 0);
-	else if (t->system || !(rights & LT_RIGHT_PUBLISH))
+	else if (!(rights & LT_RIGHT_PUBLISH) ||
+		 (t->system && !lt_grants_is_relay_topic(
+				   job->m, &job->conn->peer, t->name)))
 		status = LEAT_E_DENIED;
 	else if (!(t->perm & LEAT_PERM_WRITE))
 		status = LEAT_E_PERM;

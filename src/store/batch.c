@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/sys.h"
 #include "leat/leat.h"
 #include "shm/counter.h"
 
@@ -217,7 +218,8 @@ check_header(struct lt_duty *d, const struct lt_session *s,
 	if (LT_UNLIKELY(!lt_session_may(s, rec->topic) ||
 			(rec->kind == LT_LANE_RELAY && !s->may_relay)))
 		return LEAT_E_DENIED;
-	if (LT_UNLIKELY(!t->is_open))
+	if (LT_UNLIKELY(t->gate != LT_GATE_OPEN) &&
+	    (t->gate == LT_GATE_SHUT || rec->kind != LT_LANE_RELAY))
 		return LEAT_E_PERM;
 	if (LT_UNLIKELY(rec->bytes > d->max_record))
 		return LEAT_E_TOOBIG;
@@ -423,13 +425,35 @@ lt_batch_sweep(struct lt_duty *d)
 	return sum;
 }
 
+/* Whose record it is. BUSY: not the one behind the level's last. */
+static int
+find_session(
+    struct lt_duty *d, const struct lt_wire_append *m, struct lt_session **out)
+{
+	struct lt_session *s = &d->system;
+
+	if (m->session > LT_LEVELS_MAX)
+		return LEAT_E_INVALID;
+	if (m->session != 0) {
+		s = &d->levels[m->session - 1];
+		if (m->prev != s->taken || m->seq <= m->prev)
+			return LEAT_E_BUSY;
+		if (d->is_full)
+			return LEAT_E_NOSPACE;
+	}
+	*out = s;
+	return LEAT_OK;
+}
+
 int
-lt_batch_add_system(
-    struct lt_duty *d, const struct lt_wire_append *m, const void *record)
+lt_batch_add_system(struct lt_duty *d, const struct lt_wire_append *m,
+    const void *record, int fd)
 {
 	struct lt_batch *b = &d->batch;
 	struct lt_topic *t = lt_topicmap_get(d, m->topic);
-	uint32_t bytes = m->h.tail_bytes, level;
+	uint64_t bytes = fd >= 0 ? m->file_bytes : m->h.tail_bytes;
+	struct lt_session *s;
+	uint32_t level;
 	int status;
 
 	if (t == NULL)
@@ -440,7 +464,9 @@ lt_batch_add_system(
 		return LEAT_E_AGAIN;
 	if (bytes > d->max_record)
 		return LEAT_E_TOOBIG;
-	status = reserve(d, bytes);
+	status = find_session(d, m, &s);
+	if (status == LEAT_OK)
+		status = reserve(d, (uint32_t)bytes);
 	if (status != LEAT_OK)
 		return status;
 	if (b->count == 0) {
@@ -449,12 +475,16 @@ lt_batch_add_system(
 		if (wall > d->store_ms)
 			d->store_ms = wall;
 	}
-	memcpy(b->buf + b->used, record, bytes);
-	status = admit(d, &d->system, t, bytes, d->system.taken + 1, 0);
+	if (fd < 0)
+		memcpy(b->buf + b->used, record, bytes);
+	else if (lt_sys_read_full(fd, b->buf + b->used, bytes, 0) != LEAT_OK)
+		return LEAT_E_INVALID;
+	status = admit(d, s, t, (uint32_t)bytes,
+	    m->session != 0 ? m->seq : s->taken + 1, m->session != 0);
 	if (status != LEAT_OK)
 		return status;
-	d->system.taken++;
-	touch(d, &d->system);
+	s->taken = b->recs[b->count - 1].seq;
+	touch(d, s);
 	level = is_synced_level(m->level, t, d) ? LEAT_SYNCED : LEAT_LOGGED;
 	b->want_sync |= level == LEAT_SYNCED;
 	b->replies[b->reply_count].request = m->h;

@@ -285,13 +285,14 @@ on_append(struct lt_duty *d, struct received *r)
 {
 	struct lt_wire_append *m = (struct lt_wire_append *)r->msg;
 	const void *record = lt_wire_tail(m, sizeof(*m));
-	int status = lt_batch_add_system(d, m, record);
+	int fd = r->fd_count > 0 ? r->fds[0] : -1;
+	int status = lt_batch_add_system(d, m, record, fd);
 
 	if (status == LEAT_E_AGAIN) {
 		status = flush(d);
 		if (status != LEAT_OK)
 			return status;
-		status = lt_batch_add_system(d, m, record);
+		status = lt_batch_add_system(d, m, record, fd);
 	}
 	if (status != LEAT_OK)
 		lt_peer_status(d, &m->h, status);
@@ -328,6 +329,47 @@ on_queue_sync(struct lt_duty *d, struct received *r)
 }
 
 static int
+on_queue_await(struct lt_duty *d, struct received *r)
+{
+	const struct lt_wire_await *m = (const struct lt_wire_await *)r->msg;
+	struct lt_topic *t = lt_topicmap_get(d, m->topic);
+	struct lt_cq *cq;
+	int status;
+
+	if (t == NULL || m->queue >= t->write_queues)
+		status = LEAT_E_NOTFOUND;
+	else
+		status = lt_topicmap_queue(d, t, m->queue, &cq);
+	if (status == LEAT_OK)
+		status = lt_feed_await(d, cq, m);
+	if (status != LEAT_OK)
+		lt_peer_status(d, &m->h, status);
+	return LEAT_OK;
+}
+
+static int
+on_level(struct lt_duty *d, struct received *r)
+{
+	const struct lt_wire_number *m = (const struct lt_wire_number *)r->msg;
+	struct lt_wire_number a;
+	int status;
+
+	if (m->number < 1 || m->number > LT_LEVELS_MAX)
+		return LEAT_E_CORRUPT;
+	/* A predecessor's records may be in the batch. */
+	status = flush(d);
+	if (status != LEAT_OK)
+		return status;
+	memset(&a, 0, sizeof(a));
+	a.number = m->number;
+	a.value = d->levels[m->number - 1].in_log;
+	lt_wire_reply(&a.h, &m->h, sizeof(a), 0,
+	    d->batch.count > 0 ? LEAT_E_BUSY : LEAT_OK);
+	lt_peer_send(d, &a, sizeof(a), -1);
+	return LEAT_OK;
+}
+
+static int
 on_ping(struct lt_duty *d, struct received *r)
 {
 	lt_peer_status(d, (const struct lt_wire *)r->msg, LEAT_OK);
@@ -355,6 +397,8 @@ static const handler peer_table[] = {
     [LT_OP_S_WAKE] = on_wake,
     [LT_OP_S_APPEND] = on_append,
     [LT_OP_S_QUEUE_SYNC] = on_queue_sync,
+    [LT_OP_S_QUEUE_AWAIT] = on_queue_await,
+    [LT_OP_S_LEVEL] = on_level,
     [LT_OP_S_PING] = on_ping,
     [LT_OP_S_OPEN] = on_open,
 };

@@ -43,6 +43,12 @@
 
 struct lt_duty;
 
+enum lt_gate {
+	LT_GATE_SHUT,
+	LT_GATE_OPEN,
+	LT_GATE_RELAY /* only what is relayed: messages that wait */
+};
+
 /* Topic as the queue manager told it (S_TOPIC). */
 struct lt_topic {
 	/* what a record needs */
@@ -51,7 +57,7 @@ struct lt_topic {
 	uint32_t write_queues;
 	uint32_t level; /* enum leat_level, never DEFAULT */
 	uint16_t name_bytes;
-	uint8_t is_open; /* a lane may publish */
+	uint8_t gate; /* enum lt_gate: what a lane may publish */
 	uint8_t keeps_state; /* 1 config, 2 progress, 0 neither */
 	char name[LT_NAME_FIELD];
 	/* the rest */
@@ -71,6 +77,9 @@ struct lt_feed {
 	uint32_t is_touched;
 	uint32_t reserved;
 	uint64_t peer_gen; /* the queue manager that asked for the ring */
+	struct lt_wire await; /* S_QUEUE_AWAIT; bytes 0: none */
+	uint64_t await_gen;
+	int64_t await_offset;
 	struct lt_feed *prev;
 	struct lt_feed *next;
 };
@@ -230,6 +239,7 @@ struct lt_duty {
 	uint32_t sweeps;
 	size_t detaching;
 	struct lt_session system; /* session 0: the queue manager's records */
+	struct lt_session levels[LT_LEVELS_MAX]; /* session 1...: what waited */
 	struct lt_hash marks; /* session -> mark */
 
 	struct lt_batch batch;
@@ -308,6 +318,11 @@ int lt_feed_watch(
 /* The session is woken when the log grows. */
 int lt_feed_follow(struct lt_duty *d, struct lt_session *s) LT_MUST_CHECK;
 void lt_feed_unwatch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s);
+/* Answer once there is an entry at or behind the offset. LEAT_OK, NOMEM. */
+int lt_feed_await(struct lt_duty *d, struct lt_cq *cq,
+    const struct lt_wire_await *m) LT_MUST_CHECK;
+/* The queue grew. */
+void lt_feed_awaited(struct lt_duty *d, struct lt_feed *f);
 /* The session goes: it watches nothing any more. */
 void lt_feed_forget(struct lt_duty *d, struct lt_session *s);
 /* The queue goes. */
@@ -366,10 +381,11 @@ int lt_batch_init(struct lt_duty *d) LT_MUST_CHECK;
 void lt_batch_fini(struct lt_duty *d);
 /* One round over the lanes. Returns how many records were taken. */
 uint32_t lt_batch_sweep(struct lt_duty *d);
-/* Add a record of the queue manager; answered when its level is reached.
- * AGAIN: run the batch first; else why it is refused. */
+/* Add a record of the queue manager; answered when its level is reached. It is
+ * in the message's tail, or in fd. AGAIN: run the batch first; else why it is
+ * refused. */
 int lt_batch_add_system(struct lt_duty *d, const struct lt_wire_append *m,
-    const void *record) LT_MUST_CHECK;
+    const void *record, int fd) LT_MUST_CHECK;
 /* The batch is out: empty it. */
 void lt_batch_reset(struct lt_duty *d);
 /* A record fits in neither this batch nor the segment: begin a new segment.

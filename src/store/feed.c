@@ -62,7 +62,8 @@ drop_ring(struct lt_feed *f)
 static void
 free_if_unused(struct lt_duty *d, struct lt_feed *f)
 {
-	if (f != &d->log_feed && f->seg.base == NULL && f->watcher_count == 0)
+	if (f != &d->log_feed && f->seg.base == NULL && f->watcher_count == 0 &&
+	    f->await.bytes == 0)
 		free_feed(d, f);
 }
 
@@ -134,6 +135,36 @@ lt_feed_watch(struct lt_duty *d, struct lt_cq *cq, struct lt_session *s)
 	int status = lt_feed_get(d, cq, &f);
 
 	return status == LEAT_OK ? add_watcher(d, f, s) : status;
+}
+
+int
+lt_feed_await(
+    struct lt_duty *d, struct lt_cq *cq, const struct lt_wire_await *m)
+{
+	struct lt_feed *f;
+	int status;
+
+	if (cq->next > m->offset) {
+		lt_peer_status(d, &m->h, LEAT_OK);
+		return LEAT_OK;
+	}
+	status = lt_feed_get(d, cq, &f);
+	if (status != LEAT_OK)
+		return status;
+	f->await = m->h;
+	f->await_gen = d->peer.gen;
+	f->await_offset = m->offset;
+	return LEAT_OK;
+}
+
+void
+lt_feed_awaited(struct lt_duty *d, struct lt_feed *f)
+{
+	if (f->cq->next <= f->await_offset)
+		return;
+	if (f->await_gen == d->peer.gen)
+		lt_peer_status(d, &f->await, LEAT_OK);
+	f->await.bytes = 0;
 }
 
 int

@@ -83,6 +83,8 @@ refuse(struct lt_duty *d)
 			continue;
 		r->cq->pending = 0;
 		r->cq = NULL;
+		if (r->session->page == NULL) /* it comes again, or not */
+			r->session->taken = r->session->in_log;
 		r->status = LEAT_E_NOSPACE;
 		r->queue_offset = -1;
 		r->log_offset = -1;
@@ -124,6 +126,8 @@ commit_feeds(struct lt_duty *d)
 			lt_ring_commit(&f->ring);
 			bytes += f->ring.committed - before;
 		}
+		if (LT_UNLIKELY(f->await.bytes > 0))
+			lt_feed_awaited(d, f);
 		for (size_t i = 0; i < f->watcher_count; i++) {
 			s = f->watchers[i];
 			s->has_data = 1;

@@ -89,14 +89,17 @@ remove_derived(int store_dir)
 	return rc;
 }
 
-/* Marks of the last day of the log, as a checkpoint keeps them. */
+/* Marks of the last day of the log, and those of the broker's own sessions, as
+ * a checkpoint keeps them. */
 static void
 drop_old_marks(struct lt_recovered *r)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < r->mark_count; i++)
-		if (r->marks[i].last_ms >= r->last_store_ms - MARK_KEEP_MS &&
+		if ((r->marks[i].session <= LT_LEVELS_MAX ||
+			r->marks[i].last_ms >=
+			    r->last_store_ms - MARK_KEEP_MS) &&
 		    r->marks[i].seq != 0)
 			r->marks[kept++] = r->marks[i];
 	r->mark_count = kept;

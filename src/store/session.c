@@ -476,22 +476,29 @@ lt_session_detach_stale(struct lt_duty *d)
 			lt_session_detach(d, d->sessions[i], NULL);
 }
 
-/* --- the system's own session, and the end --- */
+/* --- the system's own sessions, and the end --- */
 
-void
-lt_session_init_system(struct lt_duty *d)
+static void
+init_pageless(struct lt_duty *d, struct lt_session *s, uint64_t id)
 {
-	struct lt_session *s = &d->system;
-
 	memset(s, 0, sizeof(*s));
+	s->id = id;
 	s->store_event = -1;
 	s->client_event = -1;
 	s->born_ip = LOCAL_IP;
-	s->mark = lt_mark_get(d, 0);
+	s->mark = lt_mark_get(d, id);
 	LT_ASSERT(s->mark != NULL);
 	s->mark->attached = 1;
 	s->in_log = s->mark->seq;
 	s->taken = s->in_log;
+}
+
+void
+lt_session_init_system(struct lt_duty *d)
+{
+	init_pageless(d, &d->system, 0);
+	for (uint64_t i = 0; i < LT_LEVELS_MAX; i++)
+		init_pageless(d, &d->levels[i], i + 1);
 }
 
 void

@@ -18,6 +18,7 @@ int leat_queue_main(void);
 
 #include "base/fdpass.h"
 #include "play_world.h"
+#include "queue/schedule.h"
 
 struct lt_options play_options;
 uint64_t play_now_ms;
@@ -187,6 +188,7 @@ play_queue_kill(void)
 			}
 		}
 	lt_group_fini(m);
+	lt_schedule_fini(m);
 	struct lt_job *job;
 	while ((job = TAILQ_FIRST(&m->store_waiting)) != NULL) {
 		TAILQ_REMOVE(&m->store_waiting, job, wait_link);
@@ -277,6 +279,7 @@ play_pump(void)
 		if (play_world.sup >= 0 && !play_world.frozen) {
 			housekeep(m, play_now_ms);
 			lt_progress_timer(m, play_now_ms);
+			lt_schedule_timer(m, play_now_ms);
 			busy = lt_loop_round(m, 0) + lt_query_step(m);
 		}
 		busy += play_store_pump() + sup_pump();
@@ -342,6 +345,13 @@ play_refuse_appends(int status)
 	play_world.refuse = status;
 }
 
+void
+play_refuse_append(int status, unsigned nth)
+{
+	play_world.refuse = status;
+	play_world.refuse_nth = nth;
+}
+
 size_t
 play_kept(enum lt_keep kind)
 {
@@ -367,6 +377,7 @@ play_init(void)
 	play_world.sup = play_world.store = play_world.beacon = -1;
 	play_world.boot = 77;
 	play_now_ms = 1000000;
+	play_wall_step_ms = 0;
 	lt_clock.mono_ns = fake_mono_ns;
 	lt_clock.wall_ms = play_wall_ms;
 	lt_log_init("leat-queue", LT_LOG_ERROR);

@@ -40,6 +40,7 @@ struct play_client {
 
 extern struct lt_options play_options; /* before play_queue_start() */
 extern uint64_t play_now_ms;
+extern int64_t play_wall_step_ms; /* how far the wall clock was set */
 
 /* One directory and one log for the test; everything else dies with its
  * process. */
@@ -72,6 +73,12 @@ size_t play_kept(enum lt_keep kind);
 /* The store's view. */
 int64_t play_publish(const char *topic, uint32_t queue, const char *keys,
     const char *tag, const void *body, size_t bytes);
+/* The same for a remote client: born data of its own, properties as a text. */
+int64_t play_relay(const char *topic, uint32_t queue, const char *text,
+    int has_id, const void *body, size_t bytes);
+/* NULL: there is none. */
+const struct lt_record_view *play_record(
+    const char *topic, uint32_t queue, int64_t offset);
 /* It dies in the moment before the queue manager serves its clients. */
 void play_store_die_unseen(void);
 void play_heal(const char *topic, uint32_t queue, int64_t offset);
@@ -91,6 +98,8 @@ unsigned play_wakes(uint64_t session);
 int64_t play_records(const char *topic); /* of queue 0 */
 /* Refuse S_APPEND with this status from now on. */
 void play_refuse_appends(int status);
+/* Only the nth from now (1: the next). */
+void play_refuse_append(int status, unsigned nth);
 
 /* Clients. */
 void play_connect(struct play_client *c);

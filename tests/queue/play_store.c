@@ -20,10 +20,12 @@
 #include "shm/counter.h"
 #include "shm/page.h"
 
+int64_t play_wall_step_ms;
+
 int64_t
 play_wall_ms(void)
 {
-	return 1700000000000 + (int64_t)play_now_ms;
+	return 1700000000000 + (int64_t)play_now_ms + play_wall_step_ms;
 }
 
 void
@@ -54,26 +56,61 @@ set_counter(enum lt_counter c, uint64_t v)
 	lt_counter_set(c, v);
 }
 
+static void
+answer(const struct lt_wire *h, void *reply, size_t bytes, int status)
+{
+	int sent;
+
+	lt_wire_reply(reply, h, bytes, 0, status);
+	/* What does not fit waits until leat-queue has read. */
+	while ((sent = lt_fdpass_send(
+		    play_world.store, reply, bytes, NULL, 0)) == LEAT_E_AGAIN) {
+		assert_false(play_world.frozen);
+		lt_loop_round(play_manager(), 0);
+	}
+	assert_int_equal(sent, LEAT_OK);
+}
+
+static void
+answer_awaits(void)
+{
+	struct lt_wire_none a;
+
+	for (size_t i = play_world.await_count; i-- > 0;) {
+		struct play_await w = play_world.awaits[i];
+
+		if (w.queue->next <= w.offset)
+			continue;
+		play_world.awaits[i] =
+		    play_world.awaits[--play_world.await_count];
+		answer(&w.request, &a, sizeof(a), LEAT_OK);
+	}
+}
+
+/* session 0: nobody in particular. */
 static int64_t
-append(const char *topic, const void *record, size_t bytes)
+append_as(const char *topic, const void *record, size_t bytes, int relayed,
+    uint64_t session, uint64_t seq)
 {
 	struct play_record *r = &play_world.log[play_world.log_count];
 	struct lt_record_stamp stamp = {
 	    .log_offset = play_world.log_count << 20,
-	    .store_ms = play_wall_ms(),
 	    .store_ip = 0x7f000001,
 	    .store_port = 10911,
-	    .session = 0x1122334455667788,
-	    .seq = play_world.log_count + 1};
+	    .session = session != 0 ? session : 0x1122334455667788,
+	    .seq = session != 0 ? seq : play_world.log_count + 1};
 	struct play_queue *q;
 
+	if (play_wall_ms() > play_world.store_ms)
+		play_world.store_ms = play_wall_ms();
+	stamp.store_ms = play_world.store_ms;
 	assert_true(play_world.log_count < RECORDS);
 	r->data = malloc(bytes);
 	assert_non_null(r->data);
 	memcpy(r->data, record, bytes);
 	r->bytes = (uint32_t)bytes;
 	assert_int_equal(lt_record_admit(r->data, bytes, topic, strlen(topic),
-			     LT_QUEUES_MAX, 0, &r->view),
+			     LT_QUEUES_MAX, relayed, &r->view),
 	    LEAT_OK);
 	q = play_queue_get(topic, r->view.queue);
 	stamp.queue_offset = (uint64_t)q->next;
@@ -87,7 +124,16 @@ append(const char *topic, const void *record, size_t bytes)
 		lt_ring_commit(&q->writer);
 	}
 	set_counter(LT_STAT_store_log_end, play_world.log_count << 20);
-	return q->next++;
+	q->next++;
+	if (play_world.store >= 0)
+		answer_awaits();
+	return q->next - 1;
+}
+
+static int64_t
+append(const char *topic, const void *record, size_t bytes)
+{
+	return append_as(topic, record, bytes, 0, 0, 0);
 }
 
 static struct play_attached *
@@ -153,21 +199,6 @@ on_attach(const struct lt_wire_attach *a, const int *fds, size_t n)
 }
 
 static void
-answer(const struct lt_wire *h, void *reply, size_t bytes, int status)
-{
-	int sent;
-
-	lt_wire_reply(reply, h, bytes, 0, status);
-	/* What does not fit waits until leat-queue has read. */
-	while ((sent = lt_fdpass_send(
-		    play_world.store, reply, bytes, NULL, 0)) == LEAT_E_AGAIN) {
-		assert_false(play_world.frozen);
-		lt_loop_round(play_manager(), 0);
-	}
-	assert_int_equal(sent, LEAT_OK);
-}
-
-static void
 on_watch(const struct lt_wire_watch *watch)
 {
 	struct play_attached *s = session_of(watch->session);
@@ -209,17 +240,74 @@ on_ring(const struct lt_wire *h)
 	answer(h, &a, sizeof(a), LEAT_OK);
 }
 
+static int
+refusal(void)
+{
+	int status = play_world.refuse;
+
+	if (play_world.refuse_nth == 0)
+		return status;
+	if (--play_world.refuse_nth > 0)
+		return LEAT_OK;
+	play_world.refuse = LEAT_OK;
+	return status;
+}
+
 static void
 on_append_played(const struct lt_wire *h)
 {
 	const struct lt_wire_append *m = (const void *)h;
+	int status = refusal();
+	size_t bytes = m->h.tail_bytes + m->file_bytes;
+	uint64_t *last =
+	    m->session > 0 ? &play_world.levels[m->session - 1] : NULL;
 	struct lt_wire_appended a;
+	uint8_t *record = malloc(bytes);
 
+	assert_non_null(record);
 	memset(&a, 0, sizeof(a));
-	if (play_world.refuse == LEAT_OK)
-		a.queue_offset =
-		    append(play_world.topics[m->topic], m + 1, m->h.tail_bytes);
-	answer(h, &a, sizeof(a), play_world.refuse);
+	memcpy(record, m + 1, m->h.tail_bytes);
+	if (m->file_bytes > 0) {
+		assert_int_equal(m->h.tail_bytes, 0);
+		assert_int_equal(play_world.in.fd_count, 1);
+		assert_int_equal(
+		    pread(play_world.in.fds[0], record, bytes, 0), bytes);
+	}
+	if (status == LEAT_OK && last != NULL && m->prev != *last)
+		status = LEAT_E_BUSY;
+	if (status == LEAT_OK && play_world.topics[m->topic][0] == 0)
+		status = LEAT_E_NOTFOUND;
+	if (status == LEAT_OK)
+		a.queue_offset = append_as(play_world.topics[m->topic], record,
+		    bytes, last != NULL, m->session, m->seq);
+	if (status == LEAT_OK && last != NULL)
+		*last = m->seq;
+	free(record);
+	answer(h, &a, sizeof(a), status);
+}
+
+static void
+on_await(const struct lt_wire_await *m)
+{
+	assert_true(play_world.await_count < LT_COUNT(play_world.awaits));
+	play_world.awaits[play_world.await_count++] =
+	    (struct play_await){.request = m->h,
+		.queue = play_queue_get(play_world.topics[m->topic], m->queue),
+		.offset = m->offset};
+	answer_awaits();
+}
+
+static void
+on_level(const struct lt_wire *h)
+{
+	const struct lt_wire_number *m = (const void *)h;
+	struct lt_wire_number a;
+
+	assert_in_range(m->number, 1, LT_LEVELS_MAX);
+	memset(&a, 0, sizeof(a));
+	a.number = m->number;
+	a.value = play_world.levels[m->number - 1];
+	answer(h, &a, sizeof(a), LEAT_OK);
 }
 
 static void
@@ -339,6 +427,12 @@ store_serve(const struct lt_wire *h)
 	case LT_OP_S_QUEUE_SYNC:
 		on_sync(h);
 		break;
+	case LT_OP_S_QUEUE_AWAIT:
+		on_await((const void *)h);
+		break;
+	case LT_OP_S_LEVEL:
+		on_level(h);
+		break;
 	case LT_OP_S_PING:
 		answer(h, &none, sizeof(none), LEAT_OK);
 		break;
@@ -352,6 +446,7 @@ play_store_forget(void)
 {
 	while (play_world.session_count > 0)
 		session_drop_played(&play_world.sessions[0]);
+	play_world.await_count = 0;
 }
 
 int
@@ -386,6 +481,7 @@ play_store_greet(void)
 	struct lt_segment seg;
 	struct lt_wire_topic t;
 
+	play_world.await_count = 0; /* of another queue manager */
 	for (size_t i = 0; i < play_world.queue_count; i++) {
 		memset(&t, 0, sizeof(t));
 		lt_wire_init(&t.h, LT_OP_E_TOPIC, sizeof(t), 0, 0);
@@ -437,6 +533,44 @@ play_publish(const char *topic, uint32_t queue, const char *keys,
 	offset = append(topic, record, total);
 	free(record);
 	return offset;
+}
+
+int64_t
+play_relay(const char *topic, uint32_t queue, const char *text, int has_id,
+    const void *body, size_t bytes)
+{
+	struct lt_record_spec spec = {.topic = topic,
+	    .topic_bytes = strlen(topic),
+	    .queue = queue,
+	    .born_ms = 1234567890,
+	    .born_ip = 0x0a000001,
+	    .born_port = 4711,
+	    .flag = 5,
+	    .reconsume = 3,
+	    .sys_flag = 1,
+	    .text = text,
+	    .text_bytes = strlen(text),
+	    .has_id = has_id};
+	size_t total = lt_record_bytes(&spec, bytes);
+	uint8_t *record = malloc(total);
+	int64_t offset;
+
+	assert_non_null(record);
+	memcpy(record + LT_RECORD_BODY_AT, body, bytes);
+	total = lt_record_finish(record, &spec, bytes);
+	offset = append_as(topic, record, total, 1, 0, 0);
+	free(record);
+	return offset;
+}
+
+const struct lt_record_view *
+play_record(const char *topic, uint32_t queue, int64_t offset)
+{
+	struct play_queue *q = play_queue_find(topic, queue);
+
+	return q == NULL || offset >= q->next
+		   ? NULL
+		   : &play_world.log[q->at[offset]].view;
 }
 
 void

@@ -13,7 +13,7 @@
 #include "shm/ring.h"
 #include "shm/segment.h"
 
-#define RECORDS 4096
+#define RECORDS 32768
 #define QUEUES 512
 #define SESSIONS 64
 #define KEPTS 256
@@ -53,6 +53,12 @@ struct play_kept {
 	size_t fd_count;
 };
 
+struct play_await {
+	struct lt_wire request;
+	struct play_queue *queue;
+	int64_t offset;
+};
+
 struct play_world {
 	char dir[64];
 	int dir_fd;
@@ -68,12 +74,17 @@ struct play_world {
 	unsigned freeze_at; /* operation; 0: none */
 	int frozen;
 	int refuse;
+	unsigned refuse_nth; /* only this append from now; 0: each */
 	int ready;
 	unsigned got[128];
 	struct lt_segment counters;
 	int counter_fd;
 	struct play_record log[RECORDS];
 	size_t log_count;
+	int64_t store_ms; /* never goes back */
+	uint64_t levels[LT_LEVELS_MAX]; /* last sequence in the log */
+	struct play_await awaits[LT_LEVELS_MAX];
+	size_t await_count;
 	struct play_queue *queues[QUEUES];
 	size_t queue_count;
 	uint64_t log_min;

@@ -434,14 +434,14 @@ test_system_records(void **state)
 		bytes = lt_record_finish(record, &spec, 0);
 		lt_wire_init(&m.h, LT_OP_S_APPEND, sizeof(m), bytes, 100 + i);
 		assert_int_equal(
-		    lt_batch_add_system(&rig.d, &m, record), LEAT_OK);
+		    lt_batch_add_system(&rig.d, &m, record, -1), LEAT_OK);
 	}
 	record[5] ^= 1;
 	assert_int_equal(
-	    lt_batch_add_system(&rig.d, &m, record), LEAT_E_CORRUPT);
+	    lt_batch_add_system(&rig.d, &m, record, -1), LEAT_E_CORRUPT);
 	m.topic = 11;
 	assert_int_equal(
-	    lt_batch_add_system(&rig.d, &m, record), LEAT_E_NOTFOUND);
+	    lt_batch_add_system(&rig.d, &m, record, -1), LEAT_E_NOTFOUND);
 	assert_int_equal(rig_said(&rig, &a, sizeof(a)), 0);
 	assert_int_equal(rig_turn(&rig), LEAT_OK);
 	assert_true(

@@ -133,7 +133,7 @@ append_own(void)
 	int status;
 
 	lt_wire_init(&m.h, LT_OP_S_APPEND, sizeof(m), bytes, 1);
-	status = lt_batch_add_system(&rig.d, &m, record);
+	status = lt_batch_add_system(&rig.d, &m, record, -1);
 	if (run.restarts > 0 && fulldisk_refused() > 0 &&
 	    status == LEAT_E_NOSPACE)
 		return; /* the next segment went in the restart */

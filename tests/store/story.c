@@ -345,7 +345,8 @@ say(struct story *s, uint32_t topic, const char *tag, const char *name,
 
 	lt_wire_init(
 	    &m.h, LT_OP_S_APPEND, sizeof(m), bytes, name[0] == 0 ? 1 : SAID);
-	s->said = lt_batch_add_system(&s->rig.d, &m, buf) == LEAT_OK ? 0 : -1;
+	s->said =
+	    lt_batch_add_system(&s->rig.d, &m, buf, -1) == LEAT_OK ? 0 : -1;
 }
 
 /* The state is written again in each new segment, else nothing could go. */
