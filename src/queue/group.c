@@ -284,7 +284,6 @@ attach_claims(struct lt_manager *m, struct lt_progress *p, struct lt_claims *c)
 {
 	c->progress = p;
 	p->claims = c;
-	c->log_min = UINT64_MAX;
 	LIST_INIT(&c->subs);
 	LIST_INSERT_HEAD(&m->claims, c, link);
 	lt_progress_soon(m, c);

@@ -111,7 +111,6 @@ struct lt_claims {
 				 when nothing is claimed, or then; 0: no */
 	uint64_t claimed;
 	uint32_t seeking;
-	uint64_t log_min;
 	int64_t cursor;
 	LIST_ENTRY(lt_claims) link;
 };

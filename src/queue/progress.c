@@ -17,6 +17,7 @@
 
 #define PAUSE_MAX_MS 1000
 #define ORPHANS_AT_ONCE 64
+#define RETIRED_AT_ONCE 1000000 /* offsets, in one look: some 10 ms */
 
 void
 lt_progress_soon(struct lt_manager *m, struct lt_claims *c)
@@ -121,30 +122,31 @@ sweep_orphans(struct lt_manager *m, struct lt_claims *c)
 		c->orphans_at_ms = 0;
 }
 
-/* Retention may have overtaken the group: 1 if its table was replaced. */
-static int
-skip_retained(struct lt_manager *m, struct lt_claims *c)
+/*
+ * Retention may have overtaken the group: what is gone counts as done, unless a
+ * member holds it. The table stays as it is: what is acknowledged behind the
+ * gap must not come again, and who holds something may still acknowledge it.
+ */
+static void
+pass_retained(struct lt_manager *m, struct lt_claims *c)
 {
 	struct lt_progress *p = c->progress;
-	uint64_t log_min = lt_manager_log_min(m);
 	struct lt_topic *t = lt_topic_by_id(m, p->topic);
 	struct lt_qref *q = lt_ringset_find(m, p->topic, p->queue);
-	int64_t max, min;
+	int64_t min, to;
+	uint64_t count;
 
-	if (log_min == c->log_min || t == NULL || q == NULL)
-		return 0;
-	c->log_min = log_min;
-	max = lt_ringset_max(q);
-	if (p->offset >= max)
-		return 0;
+	if (t == NULL || q == NULL || p->offset >= q->synced)
+		return; /* what is gone is known below that */
 	min = lt_ringset_min(m, q, t);
-	if (min <= p->offset)
-		return 0;
-	lt_log_warn("group-lost-messages",
-	    "group=%s topic=%s queue=%u from=%lld to=%lld", p->group->name,
-	    t->name, p->queue, (long long)p->offset, (long long)min);
-	lt_group_move(m, p, min);
-	return 1;
+	to = min - p->offset > RETIRED_AT_ONCE ? p->offset + RETIRED_AT_ONCE
+					       : min;
+	count = lt_table_retire(&c->table, p->offset, to);
+	if (count > 0)
+		lt_log_warn("group-lost-messages",
+		    "group=%s topic=%s queue=%u from=%lld to=%lld count=%llu",
+		    p->group->name, t->name, p->queue, (long long)p->offset,
+		    (long long)to, (unsigned long long)count);
 }
 
 /*
@@ -171,8 +173,8 @@ look(struct lt_manager *m, struct lt_claims *c, uint64_t now_ms)
 {
 	int changed;
 
-	if (m->phase == LT_PHASE_UP && skip_retained(m, c))
-		return 1;
+	if (m->phase == LT_PHASE_UP)
+		pass_retained(m, c);
 	if (c->orphans_at_ms != 0 && now_ms >= c->orphans_at_ms)
 		sweep_orphans(m, c);
 	changed = lt_progress_sweep(m, c, 0) || c->leave_at_ms != 0;

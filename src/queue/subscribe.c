@@ -214,8 +214,9 @@ join(struct lt_job *job, struct lt_sub *sub, struct lt_topic *t,
 		lt_group_progress_set(m, p, job->max);
 	if (p->offset < 0 || p->deleted)
 		lt_group_progress_set(m, p, asked);
-	if (p->offset < min)
-		lt_group_move(m, p, min);
+	/* A table passes over what is gone by itself (progress.c). */
+	if (p->offset < min && p->claims == NULL)
+		lt_group_progress_set(m, p, min);
 	p->mode = req->mode;
 	sub->progress = p;
 	if (!clustering) {

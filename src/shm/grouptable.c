@@ -3,7 +3,7 @@
  * layout, the transitions and the crash story.
  *
  * Members call claim, ack, nack, unclaim, extend; the queue manager alone calls
- * harvest. Every change is one compare-and-swap of a whole word.
+ * harvest and retire. Every change is one compare-and-swap of a whole word.
  */
 #include "config.h"
 #include "shm/grouptable.h"
@@ -188,15 +188,43 @@ lt_table_extend(
 	return leave(t, offset, owner, LT_CLAIM_CLAIMED, 0, owner, stamp);
 }
 
+/* May a word, so many laps ahead of an offset's, be claimed for that? */
+static inline int
+is_claimable(struct word w, int32_t ahead)
+{
+	return (ahead == 0 && w.state == LT_CLAIM_FREE) ||
+	       (ahead == -1 && w.state == LT_CLAIM_DONE);
+}
+
 int
 lt_table_is_free(const struct lt_table *t, int64_t offset)
 {
 	struct word w = unpack(
 	    atomic_load_explicit(word_of(t, offset), memory_order_acquire));
-	int32_t ahead = lap_ahead(w.lap, lap_of(t, offset));
 
-	return (ahead == 0 && w.state == LT_CLAIM_FREE) ||
-	       (ahead == -1 && w.state == LT_CLAIM_DONE);
+	return is_claimable(w, lap_ahead(w.lap, lap_of(t, offset)));
+}
+
+uint64_t
+lt_table_retire(struct lt_table *t, int64_t from, int64_t to)
+{
+	uint64_t count = 0;
+
+	for (; from < to; from++) {
+		_Atomic uint64_t *word = word_of(t, from);
+		uint64_t v = atomic_load_explicit(word, memory_order_acquire);
+		struct word w = unpack(v);
+		uint32_t lap = lap_of(t, from);
+		int32_t ahead = lap_ahead(w.lap, lap);
+
+		/* Tried once: a member may have been faster, or be hostile. */
+		if (is_claimable(w, ahead))
+			count += (uint64_t)swap(
+			    word, v, pack(lap, 0, 0, 0, LT_CLAIM_DONE));
+		else if (ahead < 0)
+			break; /* the window is full */
+	}
+	return count;
 }
 
 /*

@@ -17,6 +17,7 @@
  *   nack    {L, CLAIMED, me} -> {L, FREE, attempt+1}         member
  *   extend  {L, CLAIMED, me} -> same, new stamp              member
  *   expire  {L, CLAIMED, x} -> {L, FREE, attempt+1}          queue manager
+ *   retire  {L, FREE} or {L-1, DONE} -> {L, DONE}            queue manager
  * DONE of the last lap is FREE of this one: the window moves on by itself, no
  * broker process runs per message, and nobody can claim X before X - W is
  * done. Offset Y is done iff the word's lap is beyond Y's or it is Y's and
@@ -117,6 +118,13 @@ struct lt_table_sweep {
 void lt_table_harvest(struct lt_table *t, int64_t from, int64_t max_offset,
     uint64_t mono_ms, uint64_t lease_ms, uint16_t dead_owner,
     struct lt_table_sweep *out);
+/*
+ * The messages [from, to) are gone, whatever became of them: those that nobody
+ * has claimed are done, as far as the window lets them be. Whoever holds one
+ * may still acknowledge it, and what is done behind `to` stays so. Returns how
+ * many it made done.
+ */
+uint64_t lt_table_retire(struct lt_table *t, int64_t from, int64_t to);
 /* valid: every word in the window is one an honest member leaves. Members may
  * be at work meanwhile. */
 int lt_table_valid(const struct lt_table *t, int64_t progress) LT_MUST_CHECK;

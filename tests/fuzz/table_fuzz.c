@@ -119,6 +119,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	sweep = harvest(&p, p.dead);
 	LT_ASSERT(sweep.expired == 0);
 	work(&p);
+	(void)lt_table_retire(&p.table, p.from, p.max);
 	harvest(&p, 0);
 	overlay(&p, data + HEAD_BYTES, bytes - HEAD_BYTES, 1);
 	p.now_ms += 250 * data[22];

@@ -1,7 +1,8 @@
 /*
  * group.pml - the group table: two members share one queue of N messages
  * through a window of W claim words; the queue manager harvests progress, frees
- * claims of the dead and the slow, and drops a table that nobody uses. Members
+ * claims of the dead and the slow, passes over messages that the log has no
+ * more, and drops a table that nobody uses. Members
  * and queue manager may die between any two steps; a new member comes with a
  * new owner number, a new queue manager goes on with the kept table and the
  * progress in the log.
@@ -14,17 +15,21 @@
  * Stands for:
  * src/shm/grouptable.c: lt_table_format lt_table_claim leave lt_table_ack
  * src/shm/grouptable.c: lt_table_nack lt_table_unclaim lt_table_is_free
- * src/shm/grouptable.c: undone inspect lt_table_harvest
+ * src/shm/grouptable.c: undone inspect lt_table_harvest lt_table_retire
  * src/client/take.c: claim release rescan progress_of lt_take_inlet
  * src/client/consumer.c: act_one
  * src/client/inlet.c: settle resume_at
  * src/queue/progress.c: lt_progress_sweep tell_returned sweep_orphans may_go look
+ * src/queue/progress.c: pass_retained
+ * src/queue/subscribe.c: join
  * src/queue/group.c: claims_new new_owner lt_group_join lt_group_leave
  * src/queue/group.c: lt_group_claims_free adopt_one
  *
  * Proof: -DNACKS=1
  * Proof: -DMANAGER_DEATHS=1
  * Proof: -DEXPIRIES=1
+ * Proof: -DRETENTION=2
+ * Long: -DRETENTION=2 -DMANAGER_DEATHS=1
  * Long: -DEXPIRIES=1 -DNACKS=1 -DMANAGER_DEATHS=1
  * Mutant: CLAIM_WITHOUT_CAS
  * Mutant: NO_LAP_CHECK -DEXPIRIES=1
@@ -37,6 +42,8 @@
  * Mutant: DROP_BEFORE_LOG -DMANAGER_DEATHS=1 -DN=2
  * Mutant: DROP_BY_CURSOR -DN=2
  * Mutant: PROGRESS_OF_ONE_SLOT
+ * Mutant: REPLACE_OVERTAKEN -DRETENTION=1 -DMEMBER_DEATHS=0
+ * Mutant: RETIRE_CLAIMED -DRETENTION=1 -DMEMBER_DEATHS=0
  */
 #ifndef N
 #define N 3
@@ -53,6 +60,9 @@
 #endif
 #ifndef NACKS
 #define NACKS 0
+#endif
+#ifndef RETENTION
+#define RETENTION 0 /* messages that may go, oldest first */
 #endif
 #define OWNERS 7
 #define NOWHERE 15
@@ -77,6 +87,7 @@ byte tables; /* made so far: which one a member has */
 
 /* the log */
 byte logged;
+byte log_min; /* messages below are gone */
 
 /* queue manager */
 byte progress;
@@ -168,6 +179,7 @@ inline take(x)
 		held = held & (255 - (1 << (x))) }                             \
 		returned++                                                     \
 	:: atomic { HELD(x) && !MINE(x) ->                                     \
+		assert(holder[x] != me); /* its lease ended */                 \
 		held = held & (255 - (1 << (x))) }
 
 inline work(number)
@@ -193,7 +205,7 @@ inline work(number)
 			i = 0; shown = progress; cursor = progress
 		:: else
 		fi;
-		next = progress; rescan = next; seen = returned; gen = manager_gen }
+		next = (progress < log_min -> log_min : progress); rescan = next; seen = returned; gen = manager_gen }
 	do
 	/* The queue manager is new: resumed with the same table. */
 	:: atomic { manager_up && gen != manager_gen ->
@@ -389,6 +401,48 @@ start:
 				sweeping = 0 }
 			:: atomic { !freed && !leave -> sweeping = 0 }
 			fi;
+#if RETENTION > 0
+		/* What is gone and unclaimed is done, word by word. */
+		:: atomic { has_table && progress < log_min ->
+			at = progress }
+			do
+#ifdef REPLACE_OVERTAKEN
+			:: atomic { at < log_min ->
+				progress = log_min; i = 0;
+				do
+				:: i < W ->
+					set_word((progress + i) % W,
+					    LAP(progress + i) - 1, 0, DONE);
+					i++
+				:: else -> break
+				od;
+				i = 0; shown = progress;
+				do
+				:: at < log_min -> acked[at] = 1; at++
+				:: else -> break
+				od;
+				holder[0] = 0; holder[1] = 0; holder[2] = 0 }
+#endif
+			:: atomic { at < log_min && CLAIMABLE(at) ->
+				set_word(SLOT(at), LAP(at), 0, DONE);
+				acked[at] = 1; at++; dirty = 1 }
+#ifdef RETIRE_CLAIMED
+			:: atomic { at < log_min && !CLAIMABLE(at) &&
+				!WINDOW_FULL(at) && word[SLOT(at)].lap == LAP(at) ->
+				set_word(SLOT(at), LAP(at), 0, DONE);
+				acked[at] = 1; at++; dirty = 1 }
+#endif
+			:: atomic { at < log_min && !CLAIMABLE(at) &&
+				!WINDOW_FULL(at) -> at++ }
+			:: at == log_min || WINDOW_FULL(at) -> at = 0; break
+			od
+		/* join: without a table there is nothing to lose. */
+		:: d_step { !has_table && progress < log_min ->
+			do
+			:: progress < log_min -> acked[progress] = 1; progress++
+			:: else -> break
+			od }
+#endif
 		/* One record at a time; then the table of nobody may go. */
 		:: logged != progress -> logged = progress
 #ifdef DROP_BEFORE_LOG
@@ -426,6 +480,9 @@ active proctype fate()
 #endif
 	:: atomic { managers < MANAGER_DEATHS && !kill_manager ->
 		managers++; kill_manager = 1 }
+#if RETENTION > 0
+	:: log_min < RETENTION -> log_min++
+#endif
 	:: break
 	od;
 	timeout;

@@ -202,27 +202,86 @@ lag_is_up_to_date(void **state)
 	play_sub_fini(&a);
 }
 
+/* Members keep table, claims and what they acknowledged behind the gap. */
 static void
 retention_overtakes_a_group(void **state)
 {
 	struct play_sub a;
+	uint32_t attempt;
 
 	member_publish(20);
 	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
 	member_consume(&a, 0, 3);
+	assert_int_equal(member_claim(&a, 5, &attempt), LEAT_OK);
+	member_consume(&a, 14, 16);
 	play_retain("t", 0, 12);
 	play_pass(3000);
-	assert_int_equal(atomic_load(&a.table.shared->closed), 1);
+	assert_int_equal(atomic_load(&a.table.shared->closed), 0);
 	(void)play_receive(&member_client);
-	assert_int_equal(member_client.events[LT_OP_EV_MOVED], 1);
-	assert_int_equal(play_resubscribe(&member_client, &a, "t", 0, "g",
-			     LEAT_CLUSTERING, 3, a.id),
-	    LEAT_OK);
-	assert_int_equal(a.offset, 12);
-	assert_int_equal(a.min_offset, 12);
-	member_consume(&a, 12, 20);
+	assert_int_equal(member_client.events[LT_OP_EV_MOVED], 0);
+	assert_int_equal(member_progress_of("g"), 5);
+	assert_int_equal(lt_table_ack(&a.table, 5, (uint16_t)a.owner), LEAT_OK);
+	play_pass(3000);
+	assert_int_equal(member_progress_of("g"), 12);
+	member_consume(&a, 12, 14);
+	assert_int_equal(member_claim(&a, 14, &attempt), LEAT_E_BUSY);
+	member_consume(&a, 16, 20);
 	assert_int_equal(member_progress_of("g"), 20);
 	play_sub_fini(&a);
+}
+
+/* A claim that stands below what is gone comes back, and is gone then. */
+static void
+retention_overtakes_a_dead_member(void **state)
+{
+	struct play_client d;
+	struct play_sub a, b;
+	uint32_t attempt;
+
+	member_publish(20);
+	member_connect_client(&d);
+	play_give_process(d.session);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	assert_int_equal(member_join(&d, &b, "g"), LEAT_OK);
+	assert_int_equal(member_claim(&b, 0, &attempt), LEAT_OK);
+	member_consume(&a, 1, 15);
+	play_retain("t", 0, 12);
+	play_pass(3000);
+	assert_int_equal(member_progress_of("g"), 0);
+	play_kill_process();
+	play_pass(3000);
+	assert_int_equal(member_progress_of("g"), 15);
+	assert_int_equal(member_claim(&a, 0, &attempt), LEAT_E_BUSY);
+	play_sub_fini(&a);
+	play_sub_fini(&b);
+	play_close(&d);
+}
+
+/* Who joins a group that is behind the log's begin finds its table. */
+static void
+a_member_joins_behind_what_is_retained(void **state)
+{
+	struct play_client d;
+	struct play_sub a, b;
+	uint32_t attempt;
+
+	member_publish(20);
+	member_connect_client(&d);
+	assert_int_equal(member_join(&member_client, &a, "g"), LEAT_OK);
+	assert_int_equal(member_claim(&a, 1, &attempt), LEAT_OK);
+	member_consume(&a, 14, 16);
+	play_retain("t", 0, 12);
+	assert_int_equal(member_join(&d, &b, "g"), LEAT_OK);
+	assert_int_equal(b.table_inode, a.table_inode);
+	assert_int_equal(b.offset, 12);
+	assert_int_equal(member_claim(&b, 14, &attempt), LEAT_E_BUSY);
+	assert_int_equal(lt_table_ack(&a.table, 1, (uint16_t)a.owner), LEAT_OK);
+	member_consume(&b, 12, 14);
+	play_pass(3000);
+	assert_int_equal(member_progress_of("g"), 16);
+	play_sub_fini(&a);
+	play_sub_fini(&b);
+	play_close(&d);
 }
 
 static void
@@ -314,6 +373,8 @@ main(void)
 	    TEST(groups_are_deleted_without_members),
 	    TEST(lag_is_up_to_date),
 	    TEST(retention_overtakes_a_group),
+	    TEST(retention_overtakes_a_dead_member),
+	    TEST(a_member_joins_behind_what_is_retained),
 	    TEST(a_deleted_topic_takes_its_progress_along),
 	    TEST(idle_members_cost_nothing),
 	    TEST(many_answers_at_once),

@@ -161,6 +161,34 @@ lease_and_death(void **state)
 }
 
 static void
+what_is_gone_is_done(void **state)
+{
+	struct lt_table_sweep s;
+
+	fresh(10);
+	assert_int_equal(lt_table_claim(&t, 12, 1, 0, &attempt), LEAT_OK);
+	assert_int_equal(lt_table_claim(&t, 11, 1, 0, &attempt), LEAT_OK);
+	assert_int_equal(lt_table_nack(&t, 11, 1), LEAT_OK);
+	assert_int_equal(lt_table_claim(&t, 20, 1, 0, &attempt), LEAT_OK);
+	assert_int_equal(lt_table_ack(&t, 20, 1), LEAT_OK);
+	/* As far as the claim lets the window go. */
+	assert_int_equal(lt_table_retire(&t, 10, 5 * W), W + 2 - 2);
+	assert_int_equal(lt_table_valid(&t, 10), LEAT_OK);
+	lt_table_harvest(&t, 10, 10 * W, 0, 0, 0, &s);
+	assert_int_equal(s.progress, 12);
+	assert_int_equal(s.claimed, 1);
+	assert_int_equal(lt_table_claim(&t, 11, 2, 0, &attempt), LEAT_E_BUSY);
+	assert_int_equal(lt_table_ack(&t, 12, 1), LEAT_OK);
+	assert_int_equal(lt_table_retire(&t, 12, 5 * W), 4 * W - 12);
+	assert_int_equal(lt_table_valid(&t, 12), LEAT_OK);
+	lt_table_harvest(&t, 12, 10 * W, 0, 0, 0, &s);
+	assert_int_equal(s.progress, 5 * W);
+	assert_int_equal(lt_table_retire(&t, 5 * W, 5 * W), 0);
+	assert_int_equal(lt_table_claim(&t, 5 * W, 1, 0, &attempt), LEAT_OK);
+	assert_int_equal(attempt, 0);
+}
+
+static void
 scribbles_harm_nothing(void **state)
 {
 	struct lt_table_sweep s;
@@ -203,6 +231,7 @@ main(void)
 	    cmocka_unit_test_teardown(
 		members_are_ahead_of_the_manager, teardown),
 	    cmocka_unit_test_teardown(lease_and_death, teardown),
+	    cmocka_unit_test_teardown(what_is_gone_is_done, teardown),
 	    cmocka_unit_test_teardown(scribbles_harm_nothing, teardown),
 	    cmocka_unit_test_teardown(foreign_table_is_refused, teardown),
 	};
