@@ -8,6 +8,9 @@
 #   server.sh kill DIR PART           the same with SIGKILL
 #   server.sh stop DIR                ends all of it
 #
+# LEAT_INTEROP_FLUSH=async|sync at start: what an acknowledgement waits for; unset:
+# each one's own default. LEAT_INTEROP_POLL: seconds between looks.
+#
 # PART is namesrv, broker, or front: what answers on the broker's port, which for
 # Apache is the broker. DIR/address holds "NAMESRV BROKER", each host:port.
 # Exit 77: this kind cannot run here, and why.
@@ -53,7 +56,7 @@ wait_until() { # SECONDS COMMAND...
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || return 1
-		sleep 0.1
+		sleep "${LEAT_INTEROP_POLL:-0.1}"
 	done
 }
 
@@ -92,6 +95,8 @@ apache_config() {
 		registerNameServerPeriod=10000
 		waitTimeMillsInSendQueue=10000
 	END
+	[ "${LEAT_INTEROP_FLUSH:-}" != sync ] ||
+		echo flushDiskType=SYNC_FLUSH >>"$dir/broker.conf"
 }
 
 apache_up() { # namesrv|broker
@@ -143,6 +148,7 @@ leat_config() {
 		port = $broker
 		[store]
 		segment_bytes = 64m
+		level = $([ "${LEAT_INTEROP_FLUSH:-sync}" = sync ] && echo synced || echo logged)
 		[gateway]
 		listen = 127.0.0.1:$broker
 		names = none
