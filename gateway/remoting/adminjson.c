@@ -118,3 +118,36 @@ lt_adminjson_groups(const void *body, size_t bytes, int is_list,
 	json_decref(v);
 	return status;
 }
+
+static void
+read_topic(const json_t *v, struct leat_topic *t)
+{
+	const char *name = json_string_value(json_object_get(v, "topicName"));
+	int32_t read = small(v, "readQueueNums", 16);
+	int32_t write = small(v, "writeQueueNums", 16);
+
+	memset(t, 0, sizeof *t);
+	if (name != NULL && strlen(name) < sizeof t->name)
+		memcpy(t->name, name, strlen(name));
+	t->read_queues = read < 0 ? 0 : (uint32_t)read;
+	t->write_queues = write < 0 ? 0 : (uint32_t)write;
+	t->perm = (uint32_t)small(v, "perm", LEAT_PERM_BOTH);
+}
+
+int
+lt_adminjson_topics(const void *body, size_t bytes,
+    int (*each)(const struct leat_topic *topic, void *user), void *user)
+{
+	json_t *v = load(body, bytes);
+	const json_t *list = json_object_get(v, "topicConfigList");
+	int status = json_is_array(list) ? LEAT_OK : LEAT_E_CORRUPT;
+	struct leat_topic topic;
+
+	for (size_t i = 0; status == LEAT_OK && i < json_array_size(list);
+	     i++) {
+		read_topic(json_array_get(list, i), &topic);
+		status = each(&topic, user);
+	}
+	json_decref(v);
+	return status;
+}

@@ -6,6 +6,7 @@
 #define LT_REMOTING_ADMINJSON_H
 
 #include <stddef.h>
+#include <leat/leat.h>
 #include "base/check.h"
 #include "remoting/groups.h"
 
@@ -20,6 +21,12 @@ int lt_adminjson_filter_type(
  * LEAT_E_CORRUPT, LEAT_E_NAME. */
 int lt_adminjson_groups(const void *body, size_t bytes, int is_list,
     int (*each)(const struct lt_groups_config *config, void *user),
+    void *user) LT_MUST_CHECK;
+
+/* 18: each of topicConfigList, in the same way; numbers that are no number of
+ * queues are 0, and a name that is too long is "". */
+int lt_adminjson_topics(const void *body, size_t bytes,
+    int (*each)(const struct leat_topic *topic, void *user),
     void *user) LT_MUST_CHECK;
 
 #endif

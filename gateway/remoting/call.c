@@ -109,38 +109,41 @@ lt_answer_error(struct lt_worker *w, const struct lt_ticket *t, int status)
 }
 
 void
-lt_answer_buffer(struct lt_worker *w, const struct lt_ticket *t,
-    const struct lt_buffer *body)
+lt_answer_made(struct lt_worker *w, const struct lt_ticket *t,
+    const char *field, int64_t value, const struct lt_buffer *body)
 {
 	struct lt_answer a;
 	int status = lt_buffer_status(body);
+	uint8_t *at;
 
 	if (status != LEAT_OK) {
 		lt_answer_error(w, t, status);
 		return;
 	}
-	if (!lt_answer_begin(w, t, LT_CODE_SUCCESS, 256, body->bytes, &a))
+	if (!lt_answer_begin(w, t, LT_CODE_SUCCESS, 512, body->bytes, &a))
 		return;
+	if (field != NULL)
+		lt_remoting_put_i64(&a.e, field, value);
+	at = lt_answer_body(&a, NULL, body->bytes);
 	if (body->bytes > 0)
-		memcpy(lt_answer_body(&a, NULL, body->bytes), body->p,
-		    body->bytes);
-	else
-		(void)lt_answer_body(&a, NULL, 0);
+		memcpy(at, body->p, body->bytes);
 	lt_answer_end(&a);
+}
+
+void
+lt_answer_buffer(struct lt_worker *w, const struct lt_ticket *t,
+    const struct lt_buffer *body)
+{
+	lt_answer_made(w, t, NULL, 0, body);
 }
 
 void
 lt_answer_number(struct lt_worker *w, const struct lt_ticket *t,
     const char *field, int64_t value)
 {
-	struct lt_answer a;
+	static const struct lt_buffer nothing;
 
-	if (!lt_answer_begin(w, t, LT_CODE_SUCCESS, 512, 0, &a))
-		return;
-	if (field != NULL)
-		lt_remoting_put_i64(&a.e, field, value);
-	(void)lt_answer_body(&a, NULL, 0);
-	lt_answer_end(&a);
+	lt_answer_made(w, t, field, value, &nothing);
 }
 
 void
@@ -259,6 +262,7 @@ lt_call_finish(struct lt_call *call, int status)
 	else if (status != LEAT_OK)
 		lt_answer_error(call->worker, &call->ticket, status);
 	else
-		lt_answer_buffer(call->worker, &call->ticket, &call->made);
+		lt_answer_made(call->worker, &call->ticket, call->field,
+		    call->result[0], &call->made);
 	lt_call_free(call);
 }

@@ -66,6 +66,7 @@ struct lt_call {
 	int32_t code; /* the same: instead of a status's, */
 	const char *why; /* with this text, a constant */
 	struct lt_buffer made; /* the same: a body; freed with the call */
+	const char *field; /* the same: the answer has result[0] in it */
 };
 
 static inline struct lt_remoting_text
@@ -105,7 +106,10 @@ void lt_answer_error(
 /* Success with that body, if the buffer is in order. */
 void lt_answer_buffer(struct lt_worker *w, const struct lt_ticket *t,
     const struct lt_buffer *body);
-/* Success with one number; unless `field` is NULL: without. */
+/* The same, with one number unless `field` is NULL. */
+void lt_answer_made(struct lt_worker *w, const struct lt_ticket *t,
+    const char *field, int64_t value, const struct lt_buffer *body);
+/* Success with one number alone. */
 void lt_answer_number(struct lt_worker *w, const struct lt_ticket *t,
     const char *field, int64_t value);
 /* A required field is absent, or is not what it must be. */

@@ -117,6 +117,25 @@ void lt_offsetcalls_on_earliest(struct lt_call *call); /* 32 */
 void lt_offsetcalls_on_lock(struct lt_call *call); /* 41 */
 void lt_offsetcalls_on_unlock(struct lt_call *call); /* 42 */
 
+/* topiccalls.c */
+void lt_topiccalls_on_set(struct lt_call *call); /* 17 */
+void lt_topiccalls_on_set_list(struct lt_call *call); /* 18 */
+void lt_topiccalls_on_show_all(struct lt_call *call); /* 21 */
+void lt_topiccalls_on_ranges(struct lt_call *call); /* 202 */
+void lt_topiccalls_on_delete(struct lt_call *call); /* 215 */
+void lt_topiccalls_on_system(struct lt_call *call); /* 305 */
+void lt_topiccalls_on_show(struct lt_call *call); /* 351 */
+
+/* groupcalls.c */
+void lt_groupcalls_on_set(struct lt_call *call); /* 200 */
+void lt_groupcalls_on_show_all(struct lt_call *call); /* 201 */
+void lt_groupcalls_on_delete(struct lt_call *call); /* 207 */
+void lt_groupcalls_on_set_list(struct lt_call *call); /* 225 */
+void lt_groupcalls_on_groups_of(struct lt_call *call); /* 300 */
+void lt_groupcalls_on_topics_of(struct lt_call *call); /* 343 */
+void lt_groupcalls_on_subscription(struct lt_call *call); /* 345 */
+void lt_groupcalls_on_show(struct lt_call *call); /* 352 */
+
 /* pull.c: 11, 361. */
 int lt_pull_init(struct lt_worker *w) LT_MUST_CHECK;
 void lt_pull_fini(struct lt_worker *w); /* behind the net, before the tail */
