@@ -70,7 +70,7 @@ lt_groups_default(struct lt_groups_config *out, const char *name, size_t bytes)
 	    .from_min = 1,
 	    .tells_members = 1,
 	    .retry_queues = 1,
-	    .retry_max = 16,
+	    .retry_max = LT_GROUPS_RETRY_MAX,
 	    .timeout_min = 15,
 	    .slow_broker = 1};
 	memcpy(out->name, name, bytes);

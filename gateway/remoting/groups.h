@@ -17,6 +17,7 @@
 #include "proto/remoting.h"
 
 #define LT_GROUPS_MAX 65536
+#define LT_GROUPS_RETRY_MAX 16 /* times a message comes again, unless said */
 
 struct lt_groups;
 

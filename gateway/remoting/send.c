@@ -6,6 +6,11 @@
  * the store refuses is answered from its receipt. An answer goes out when each
  * message of the request has its receipt, which is when its level is reached.
  *
+ * A message with a delay level goes to the schedule topic, with the place where
+ * it belongs. What a consumer sends to its own retry topic goes to the group's
+ * dead letters instead if it was consumed too often, or if the group consumes
+ * in order (it would wait for ever otherwise).
+ *
  * And if the gateway dies before the answer? The client sends again: twice in
  * the log, as with any broker that speaks this protocol.
  */
@@ -17,12 +22,15 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "hub/orderlocks.h"
 #include "leat/status.h"
 #include "proto/limits.h"
 #include "proto/name.h"
 #include "proto/offsetid.h"
 #include "proto/properties.h"
 #include "proto/sendbatch.h"
+#include "remoting/groups.h"
+#include "remoting/msgtext.h"
 
 #define ANSWER_HEADER 1024
 #define BATCH_MAX 4096 /* messages of one request */
@@ -40,21 +48,15 @@ enum field {
 	FLAG,
 	PROPERTIES,
 	RECONSUME,
+	RECONSUME_MAX,
 	BATCH,
 	FIELDS
 };
 static const char *const names[2][FIELDS] = {
     {"topic", "defaultTopic", "defaultTopicQueueNums", "queueId", "sysFlag",
-	"bornTimestamp", "flag", "properties", "reconsumeTimes", "batch"},
-    {"b", "c", "d", "e", "f", "g", "h", "i", "j", "m"},
-};
-
-/* What only the broker says of a message, and an id said twice. */
-static const struct lt_properties_name ours[] = {
-    LT_PROPERTIES_NAME("LEAT_SEQ", 0),
-    LT_PROPERTIES_NAME("__CRC32#", 0),
-    LT_PROPERTIES_NAME("POP_CK", 0),
-    LT_PROPERTIES_NAME("UNIQ_KEY", 1),
+	"bornTimestamp", "flag", "properties", "reconsumeTimes",
+	"maxReconsumeTimes", "batch"},
+    {"b", "c", "d", "e", "f", "g", "h", "i", "j", "l", "m"},
 };
 
 /* A request on its way: one for all of its messages. */
@@ -63,6 +65,7 @@ struct lt_sending {
 	struct lt_ticket ticket;
 	uint32_t count, left; /* messages; without a receipt */
 	uint32_t queue;
+	int is_back; /* 36: nothing is told but that it is done */
 	int status; /* the first that is not OK */
 	int64_t queue_offset; /* of the first message */
 	uint32_t uniq_bytes;
@@ -80,6 +83,8 @@ struct send {
 	int64_t born_ms;
 	struct lt_remoting_text properties;
 	int is_batch;
+	int is_retry; /* to a retry topic */
+	int is_dead; /* ... but its dead letters get it */
 };
 
 /* --- answers ---------------------------------------------------------------
@@ -171,8 +176,8 @@ refuse(struct lt_worker *w, const struct lt_ticket *t, int status)
 		break;
 	case LEAT_E_UNSUPPORTED:
 		lt_answer_status(w, t, LT_CODE_MESSAGE_ILLEGAL,
-		    "this broker keeps no delayed messages: send it without "
-		    "a delay");
+		    "only single messages may wait, and for a delay level: "
+		    "no time can be named");
 		break;
 	case LEAT_E_AGAIN:
 	case LEAT_E_TIMEOUT:
@@ -194,6 +199,10 @@ answer(struct lt_worker *w, const struct lt_sending *s)
 	char single[LT_OFFSETID_CHARS + 1], *ids = single;
 	struct lt_answer a;
 
+	if (s->is_back) {
+		lt_back_answer(w, &s->ticket, s->status);
+		return;
+	}
 	if (s->status != LEAT_OK) {
 		refuse(w, &s->ticket, s->status);
 		return;
@@ -283,12 +292,42 @@ read_header(struct send *s)
 		    "only");
 		return -1;
 	}
+	if (lt_name_is_system(s->topic)) {
+		refuse(w, &s->call->ticket, LEAT_E_DENIED);
+		return -1;
+	}
 	if ((s->sys_flag & 0xC) != 0) {
 		lt_answer_status(w, &s->call->ticket, LT_CODE_NO_PERMISSION,
 		    "this broker takes no transactional messages");
 		return -1;
 	}
 	return 0;
+}
+
+/* A message that comes back: is that over? Its topic is the other then. */
+static void
+find_dead(struct send *s)
+{
+	const struct lt_gateway *g = s->call->worker->g;
+	const struct lt_remoting *h = s->call->request;
+	struct lt_remoting_text group = {
+	    s->topic + 7, (uint32_t)(s->topic_bytes - 7)};
+	struct lt_groups_config config;
+	int32_t max;
+
+	s->is_retry = 1;
+	if (!lt_groups_get(g->groups, group, &config))
+		config.retry_max = LT_GROUPS_RETRY_MAX;
+	max = config.retry_max;
+	(void)!lt_remoting_i32(h, names[h->code != 10][RECONSUME_MAX], &max);
+	if (s->reconsume <= max &&
+	    !lt_orderlocks_any(g->hub, group, lt_clock_mono_ms()))
+		return;
+	s->is_dead = 1;
+	memmove(s->topic + 5, s->topic + 7, s->topic_bytes - 7 + 1);
+	memcpy(s->topic, "%DLQ%", 5);
+	s->topic_bytes -= 2;
+	s->queue = 0;
 }
 
 static inline int
@@ -298,21 +337,15 @@ is_named(const struct lt_record_property *p, const char *name)
 	       memcmp(p->name, name, p->name_bytes) == 0;
 }
 
-/* What a message's cleaned properties mean for us. LEAT_E_UNSUPPORTED: it is to
- * come later, and nobody here can keep it until then. */
-static int
+/* What a message's cleaned properties mean for us. */
+static void
 heed(struct lt_relay *m, struct lt_sending *sending)
 {
-	static const char *const delays[] = {
-	    "DELAY", "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"};
 	struct lt_record_property p;
 	size_t cursor = 0;
 
 	while (lt_properties_next(m->text, m->text_bytes, &cursor, &p) ==
 	       LEAT_OK) {
-		for (size_t i = 0; i < LT_COUNT(delays); i++)
-			if (is_named(&p, delays[i]))
-				return LEAT_E_UNSUPPORTED;
 		if (is_named(&p, "WAIT") && p.value_bytes == 5 &&
 		    memcmp(p.value, "false", 5) == 0)
 			m->level = LEAT_LOGGED;
@@ -325,7 +358,60 @@ heed(struct lt_relay *m, struct lt_sending *sending)
 			sending->uniq_bytes = (uint32_t)p.value_bytes;
 		}
 	}
-	return LEAT_OK;
+}
+
+/* One message into the lane; its receipt ends at sending. */
+static int
+submit(
+    struct lt_worker *w, const struct lt_relay *m, struct lt_sending *sending)
+{
+	int status = lt_relay_submit(w->leat, m, 0, sending);
+
+	if (LT_UNLIKELY(status == LEAT_E_AGAIN) && !w->is_stuck) {
+		/* The lane is full. The store empties it in microseconds; if
+		 * not, the others of this round are not let wait as well. */
+		lt_relay_announce(w->leat);
+		status = lt_relay_submit(
+		    w->leat, m, lt_clock_mono_ms() + FULL_MS, sending);
+		w->is_stuck = status == LEAT_E_AGAIN;
+	}
+	if (status == LEAT_OK)
+		w->sending++;
+	return status;
+}
+
+/* What is to be stored, and where: props as they came. */
+static int
+place(
+    struct send *s, struct lt_relay *m, const char *props, uint32_t props_bytes)
+{
+	struct lt_worker *w = s->call->worker;
+	struct lt_msgtext text;
+	uint32_t level = 0;
+	int status =
+	    s->is_dead ? LEAT_OK : lt_msgtext_level(props, props_bytes, &level);
+
+	if (status == LEAT_OK && level > 0 && s->is_batch)
+		status = LEAT_E_UNSUPPORTED;
+	if (LT_UNLIKELY(status != LEAT_OK))
+		return status;
+	lt_msgtext_begin(&text, w->text, sizeof w->text, props, props_bytes,
+	    level > 0	 ? LT_MSGTEXT_DELAY | LT_MSGTEXT_PLACE
+	    : s->is_dead ? LT_MSGTEXT_DELAY
+			 : 0);
+	if (LT_UNLIKELY(s->is_dead))
+		lt_msgtext_number(&text, "DELAY", 0);
+	if (LT_UNLIKELY(level > 0)) {
+		lt_msgtext_delay(&text, level, m->topic, m->queue);
+		m->topic = LT_NAME_SCHEDULE_TOPIC;
+		status = lt_relay_queue(
+		    w->leat, m->topic, (int32_t)level - 1, &m->queue);
+		if (status != LEAT_OK)
+			return status;
+	}
+	m->text = w->text;
+	m->text_bytes = text.bytes;
+	return lt_msgtext_end(&text);
 }
 
 /* One message into the lane. props: not yet cleaned. */
@@ -334,17 +420,7 @@ put(struct send *s, struct lt_sending *sending, const char *props,
     uint32_t props_bytes, const uint8_t *body, uint32_t body_bytes,
     int32_t flag)
 {
-	struct lt_worker *w = s->call->worker;
-	size_t text_bytes;
-	int status = lt_properties_measure(
-	    props, props_bytes, ours, LT_COUNT(ours), &text_bytes);
-
-	if (status != LEAT_OK)
-		return status;
-	if (text_bytes > sizeof w->text)
-		return LEAT_E_INVALID;
-	(void)lt_properties_copy(
-	    w->text, props, props_bytes, ours, LT_COUNT(ours));
+	const struct sockaddr_in *from = lt_conn_address(s->call->conn);
 	struct lt_relay m = {
 	    .topic = s->topic,
 	    .queue = sending->queue,
@@ -352,28 +428,17 @@ put(struct send *s, struct lt_sending *sending, const char *props,
 	    .sys_flag = (uint32_t)s->sys_flag & 0x703,
 	    .reconsume = (uint32_t)s->reconsume,
 	    .born_ms = s->born_ms,
-	    .born_ip = ntohl(lt_conn_address(s->call->conn)->sin_addr.s_addr),
-	    .born_port = ntohs(lt_conn_address(s->call->conn)->sin_port),
-	    .text = w->text,
-	    .text_bytes = text_bytes,
+	    .born_ip = ntohl(from->sin_addr.s_addr),
+	    .born_port = ntohs(from->sin_port),
 	    .body = body,
 	    .body_bytes = body_bytes,
 	};
-	status = heed(&m, sending);
+	int status = place(s, &m, props, props_bytes);
+
 	if (status != LEAT_OK)
 		return status;
-	status = lt_relay_submit(w->leat, &m, 0, sending);
-	if (LT_UNLIKELY(status == LEAT_E_AGAIN) && !w->is_stuck) {
-		/* The lane is full. The store empties it in microseconds; if
-		 * not, the others of this round are not let wait as well. */
-		lt_relay_announce(w->leat);
-		status = lt_relay_submit(
-		    w->leat, &m, lt_clock_mono_ms() + FULL_MS, sending);
-		w->is_stuck = status == LEAT_E_AGAIN;
-	}
-	if (status == LEAT_OK)
-		w->sending++;
-	return status;
+	heed(&m, sending);
+	return submit(s->call->worker, &m, sending);
 }
 
 static int
@@ -403,6 +468,35 @@ put_batch(struct send *s, struct lt_sending *sending)
 		    m.body_bytes, m.flag);
 	}
 	return rc;
+}
+
+/* The dead letters of the group to whose retry topic this goes. */
+static int
+make_dead(struct leat *leat, struct lt_call *call)
+{
+	const char *const *f = names[call->request->code != 10];
+	struct lt_remoting_text name =
+	    lt_remoting_find(call->request, f[TOPIC]);
+
+	return lt_send_make_topic(leat, "%DLQ%", name.p + 7, name.bytes - 7, 1);
+}
+
+int
+lt_send_make_topic(struct leat *leat, const char *prefix, const char *group,
+    size_t bytes, uint32_t queues)
+{
+	struct leat_topic t = {.perm = LEAT_PERM_BOTH,
+	    .write_queues = queues,
+	    .read_queues = queues};
+	size_t n = strlen(prefix);
+	int status;
+
+	if (n + bytes >= sizeof t.name)
+		return LEAT_E_NAME;
+	memcpy(t.name, prefix, n);
+	memcpy(t.name + n, group, bytes);
+	status = leat_topic_create(leat, &t);
+	return status == LEAT_E_EXISTS ? LEAT_OK : status;
 }
 
 /* A topic made by sending to it, as the default topic allows. */
@@ -445,8 +539,29 @@ may_create(const struct send *s)
 	struct lt_remoting_text from = lt_remoting_find(s->call->request,
 	    names[s->call->request->code != 10][DEFAULT_TOPIC]);
 
-	return s->call->worker->g->auto_create && s->call->tries == 0 &&
-	       from.bytes > 0;
+	return s->call->tries == 0 &&
+	       (s->is_retry ||
+		   (s->call->worker->g->auto_create && from.bytes > 0));
+}
+
+int
+lt_send_back(struct lt_call *call, const struct lt_relay *m)
+{
+	struct lt_worker *w = call->worker;
+	struct lt_sending *sending = get_sending(w);
+	int status = LEAT_E_BUSY;
+
+	if (sending == NULL)
+		return status;
+	sending->ticket = call->ticket;
+	sending->count = sending->left = 1;
+	sending->is_back = 1;
+	status = submit(w, m, sending);
+	if (status == LEAT_OK)
+		lt_ticket_owe(w, &sending->ticket);
+	else
+		put_sending(w, sending);
+	return status;
 }
 
 void
@@ -459,6 +574,8 @@ lt_send_on_message(struct lt_call *call)
 
 	if (read_header(&s) != 0)
 		return;
+	if (strncmp(s.topic, "%RETRY%", 7) == 0 && s.topic[7] != '\0')
+		find_dead(&s);
 	sending = get_sending(w);
 	if (sending == NULL) {
 		refuse(w, &call->ticket, LEAT_E_BUSY);
@@ -485,7 +602,8 @@ lt_send_on_message(struct lt_call *call)
 	put_sending(w, sending);
 	if (status != LEAT_E_NOTFOUND || !may_create(&s))
 		refuse(w, &call->ticket, status);
-	else if ((status = lt_clerk_submit(
-		      w->inbox, call, make_topic, topic_made)) != LEAT_OK)
+	else if ((status = lt_clerk_submit(w->inbox, call,
+		      s.is_dead ? make_dead : make_topic, topic_made)) !=
+		 LEAT_OK)
 		refuse(w, &call->ticket, status);
 }

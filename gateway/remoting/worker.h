@@ -94,6 +94,18 @@ void lt_send_on_message(struct lt_call *call);
 /* Receipts that have come are answered. */
 void lt_send_collect(struct lt_worker *w);
 void lt_send_fini(struct lt_worker *w);
+/* One message that comes back: lt_back_answer() is called with what became
+ * of it, unless its status is returned. */
+int lt_send_back(
+    struct lt_call *call, const struct lt_relay *message) LT_MUST_CHECK;
+/* In the clerk's thread: topic prefix + group, if there is none. */
+int lt_send_make_topic(struct leat *leat, const char *prefix, const char *group,
+    size_t bytes, uint32_t queues) LT_MUST_CHECK;
+
+/* back.c: 36. */
+void lt_back_on_message(struct lt_call *call);
+void lt_back_answer(
+    struct lt_worker *w, const struct lt_ticket *ticket, int status);
 
 /* clients.c */
 void lt_clients_on_heartbeat(struct lt_call *call); /* 34 */

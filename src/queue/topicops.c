@@ -341,6 +341,9 @@ open_auto(struct lt_job *job, const char *name, unsigned rights)
 		return;
 	if (is_ours)
 		lt_schedule_topic(&config);
+	else if (strncmp(name, "%RETRY%", 7) == 0 ||
+		 strncmp(name, "%DLQ%", 5) == 0)
+		config.read_queues = config.write_queues = 1;
 	config.id = m->next_topic;
 	(void)lt_bytes_field(config.name, sizeof(config.name), name);
 	change_begin(job, &config);

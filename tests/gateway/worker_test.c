@@ -232,8 +232,10 @@ test_batch(void **state)
 static void
 test_refusals(void **state)
 {
-	static const char *const delays[] = {
-	    "DELAY\0013\002", "K\001v\002TIMER_DELIVER_MS\0019\002"};
+	static const char *const delays[] = {"DELAY\001x\002", "DELAY\001-\002",
+	    "DELAY\0013.\002", "K\001v\002TIMER_DELIVER_MS\0019\002",
+	    "TIMER_DELAY_MS\0011\002",
+	    "DELAY\0010\002TIMER_DELAY_SEC\0011\002"};
 	const struct field none[] = {{NULL, NULL}};
 	char *large = calloc(1, (4 << 20) + 2);
 	struct reply r;

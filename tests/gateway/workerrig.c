@@ -19,6 +19,7 @@
 #include "remoting/naming.h"
 
 struct rig it;
+const char *rig_settings;
 
 /* --- the broker, the worker ------------------------------------------------
  */
@@ -27,12 +28,20 @@ static void
 start_broker(void)
 {
 	const char *build = getenv("top_builddir");
-	char path[128], line[256] = "";
+	char path[128], conf[128], line[256] = "";
 	int out[2];
+	FILE *f;
 
 	snprintf(it.dir, sizeof it.dir, "/tmp/leat-gw-XXXXXX");
 	assert_non_null(mkdtemp(it.dir));
 	snprintf(it.socket, sizeof it.socket, "%s/leat.sock", it.dir);
+	snprintf(conf, sizeof conf, "%s/test.conf", it.dir);
+	if (rig_settings != NULL) {
+		f = fopen(conf, "w");
+		assert_non_null(f);
+		assert_true(fputs(rig_settings, f) >= 0);
+		assert_int_equal(fclose(f), 0);
+	}
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	it.leatd = fork();
 	assert_true(it.leatd >= 0);
@@ -41,7 +50,9 @@ start_broker(void)
 		dup2(out[1], STDOUT_FILENO);
 		snprintf(
 		    path, sizeof path, "%s/leatd", build != NULL ? build : ".");
-		execl(path, "leatd", "--dir", it.dir, (char *)NULL);
+		execl(path, "leatd", "--dir", it.dir,
+		    rig_settings != NULL ? "-c" : (char *)NULL, conf,
+		    (char *)NULL);
 		_exit(127);
 	}
 	close(out[1]);

@@ -42,6 +42,8 @@ struct rig {
 };
 extern struct rig it;
 
+/* The broker's configuration, before rig_setup(); NULL: none. */
+extern const char *rig_settings;
 int rig_setup(void **state);
 int rig_teardown(void **state);
 int rig_connect(int port); /* a worker's number, or NAMES; a descriptor */
