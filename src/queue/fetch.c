@@ -105,7 +105,10 @@ lt_fetch_copy(struct lt_manager *m, struct lt_session *s, uint64_t at,
 
 	status = lt_reader_copy(
 	    m->reader, (uint64_t)log_offset, bytes, dst + sizeof(head), view);
+	/* Files are listed anew for what may be there, not for each of many
+	 * that retention took. */
 	if (status == LEAT_E_NOTFOUND &&
+	    (uint64_t)log_offset >= lt_manager_log_min(m) &&
 	    lt_reader_refresh(m->reader) == LEAT_OK)
 		status = lt_reader_copy(m->reader, (uint64_t)log_offset, bytes,
 		    dst + sizeof(head), view);

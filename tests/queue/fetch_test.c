@@ -324,6 +324,25 @@ what_retention_took_is_stepped_over(void **state)
 	assert_int_equal(record_at(0, &v).queue_offset, 4);
 }
 
+/* Between the files and the counter that says so: each record is missed, the
+ * files are listed once. */
+static void
+what_retention_just_took_is_stepped_over(void **state)
+{
+	struct lt_record_view v;
+	unsigned before;
+
+	publish(300);
+	assert_int_equal(fetch(0, 299, 0, 0), LEAT_OK);
+	before = play_refreshes();
+	play_unlink("t", 0, 200);
+	assert_int_equal(fetch(0, 0, 0, 0), LEAT_OK);
+	assert_int_equal(fetched()->count, 100);
+	assert_int_equal(fetched()->skipped, 0);
+	assert_int_equal(record_at(0, &v).queue_offset, 200);
+	assert_int_equal(play_refreshes(), before + 1);
+}
+
 static void
 the_buffer_grows_for_a_large_record(void **state)
 {
@@ -508,6 +527,7 @@ main(void)
 	    TEST(a_late_answer_leaves_the_buffer_alone),
 	    TEST(a_new_connection_gets_the_buffer_again),
 	    TEST(what_retention_took_is_stepped_over),
+	    TEST(what_retention_just_took_is_stepped_over),
 	    TEST(the_buffer_grows_for_a_large_record),
 	    TEST(illegal_fetches),
 	    TEST(ranges),

@@ -89,6 +89,10 @@ void play_resize(
 /* The queue's files look empty (on 1). */
 void play_hide(const char *topic, uint32_t queue, int on);
 void play_retain(const char *topic, uint32_t queue, int64_t first_kept);
+/* The same, but nobody is told yet. */
+void play_unlink(const char *topic, uint32_t queue, int64_t first_kept);
+/* How often the log's files were listed. */
+unsigned play_refreshes(void);
 void play_roll(void); /* E_ROLLED */
 void play_forged(uint64_t session);
 int play_is_attached(uint64_t session);

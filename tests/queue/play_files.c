@@ -19,7 +19,8 @@
 #include "supervisor/sandbox.h"
 
 struct lt_reader {
-	int unused;
+	uint64_t min; /* as of the last refresh */
+	unsigned refreshes;
 };
 struct lt_cq_view {
 	int unused;
@@ -40,8 +41,14 @@ lt_sandbox_enter(const char *process, int dir_fd, const char *socket_path)
 int
 lt_reader_open(int store_dir, struct lt_reader **out)
 {
+	fake_reader.min = play_world.log_min;
 	*out = &fake_reader;
 	return LEAT_OK;
+}
+unsigned
+play_refreshes(void)
+{
+	return fake_reader.refreshes;
 }
 void
 lt_reader_close(struct lt_reader *r)
@@ -50,12 +57,14 @@ lt_reader_close(struct lt_reader *r)
 int
 lt_reader_refresh(struct lt_reader *r)
 {
+	r->min = play_world.log_min;
+	r->refreshes++;
 	return LEAT_OK;
 }
 uint64_t
 lt_reader_min(const struct lt_reader *r)
 {
-	return play_world.log_min;
+	return r->min;
 }
 uint64_t
 lt_reader_limit(const struct lt_reader *r)

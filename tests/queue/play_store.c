@@ -608,10 +608,16 @@ play_store_die_unseen(void)
 }
 
 void
-play_retain(const char *topic, uint32_t queue, int64_t first_kept)
+play_unlink(const char *topic, uint32_t queue, int64_t first_kept)
 {
 	play_world.log_min =
 	    (uint64_t)play_queue_find(topic, queue)->at[first_kept] << 20;
+}
+
+void
+play_retain(const char *topic, uint32_t queue, int64_t first_kept)
+{
+	play_unlink(topic, queue, first_kept);
 	set_counter(LT_STAT_store_log_min, play_world.log_min);
 }
 
