@@ -33,6 +33,7 @@
 #include "remoting/clerk.h"
 #include "remoting/naming.h"
 #include "remoting/registrar.h"
+#include "remoting/sharing.h"
 #include "remoting/worker.h"
 #include "shm/counter.h"
 #include "supervisor/sandbox.h"
@@ -531,6 +532,8 @@ start_clerk(struct leat_options *session)
 			_exit(0);
 	}
 	session->connect_timeout_ms = 0;
+	if (rc == LEAT_OK)
+		lt_sharing_begin(it.g.sharing);
 	if (rc != LEAT_OK)
 		fatal(
 		    "what=\"no session with leat-queue\" status=%s why=\"%s\"",

@@ -355,6 +355,32 @@ lt_offsets_failed(
 	settle(hub, items, count, 0);
 }
 
+void
+lt_offsets_again(struct lt_hub *hub, const char *group)
+{
+	struct lt_hub_ring *r;
+	struct group *g;
+
+	lt_hub_lock(hub);
+	g = lt_hash_get(&hub->offset_groups, group, strlen(group));
+	for (r = g == NULL ? NULL : g->entries.next;
+	     r != NULL && r != &g->entries; r = r->next) {
+		struct entry *e = LT_HUB_OF(struct entry, in_group, r);
+
+		if (e->state == CLEAN && !e->is_reset)
+			set_state(hub, e, DIRTY);
+	}
+	lt_hub_unlock(hub);
+}
+
+void
+lt_offsets_distrust(struct lt_hub *hub, const char *group)
+{
+	lt_hub_lock(hub);
+	lt_hub_offsets_distrust(hub, group);
+	lt_hub_unlock(hub);
+}
+
 /* --- an administrator ----------------------------------------------------- */
 
 int

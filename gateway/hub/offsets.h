@@ -45,6 +45,13 @@ void lt_offsets_saved(
 void lt_offsets_failed(
     struct lt_hub *hub, const struct lt_offsets_item *items, size_t count);
 
+/* A new leat-queue may have lost the last ones that were saved: of this group
+ * they are told again. */
+void lt_offsets_again(struct lt_hub *hub, const char *group);
+/* Its progress may move without us from now on: what leat-queue has is not
+ * kept. */
+void lt_offsets_distrust(struct lt_hub *hub, const char *group);
+
 /* An administrator has set it in leat-queue: get() says so, and commits are
  * ignored until a pull was told. LEAT_OK, LEAT_E_INVALID (negative),
  * LEAT_E_LIMIT, LEAT_E_NAME or LEAT_E_NOMEM. */

@@ -7,7 +7,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/queue.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
@@ -37,9 +39,37 @@ struct lt_clerk {
 	struct items waiting; /* lock */
 	size_t count; /* lock */
 	int stop; /* lock */
+	lt_clerk_duty *duty; /* lock; NULL: none */
+	void *duty_user;
+	uint64_t duty_ms; /* when it is due; 0: at once */
 	struct leat *leat; /* the thread's */
 	struct lt_clerk_inbox *inboxes;
 };
+
+/* If it is due. The lock is held, but not meanwhile. */
+static void
+do_duty(struct lt_clerk *clerk)
+{
+	lt_clerk_duty *duty = clerk->duty;
+
+	if (duty == NULL || lt_clock_mono_ms() < clerk->duty_ms)
+		return;
+	clerk->duty_ms = UINT64_MAX;
+	pthread_mutex_unlock(&clerk->lock);
+	duty(clerk->leat, 0, clerk->duty_user);
+	pthread_mutex_lock(&clerk->lock);
+	if (clerk->duty_ms != 0) /* nobody said so meanwhile */
+		clerk->duty_ms = lt_clock_mono_ms() + LT_CLERK_DUTY_MS;
+}
+
+static void
+sleep_until(struct lt_clerk *clerk, uint64_t ms)
+{
+	struct timespec at = {.tv_sec = (time_t)(ms / 1000),
+	    .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	pthread_cond_timedwait(&clerk->change, &clerk->lock, &at);
+}
 
 static void *
 run(void *arg)
@@ -50,9 +80,15 @@ run(void *arg)
 	(void)pthread_setname_np(pthread_self(), "gateway-clerk");
 	pthread_mutex_lock(&clerk->lock);
 	while (!clerk->stop) {
+		do_duty(clerk);
+		if (clerk->stop)
+			break;
 		it = STAILQ_FIRST(&clerk->waiting);
 		if (it == NULL) {
-			pthread_cond_wait(&clerk->change, &clerk->lock);
+			if (clerk->duty == NULL)
+				pthread_cond_wait(&clerk->change, &clerk->lock);
+			else
+				sleep_until(clerk, clerk->duty_ms);
 			continue;
 		}
 		STAILQ_REMOVE_HEAD(&clerk->waiting, link);
@@ -64,13 +100,35 @@ run(void *arg)
 		lt_net_wake(it->inbox->net);
 	}
 	pthread_mutex_unlock(&clerk->lock);
+	if (clerk->duty != NULL)
+		clerk->duty(clerk->leat, 1, clerk->duty_user);
 	return NULL;
+}
+
+void
+lt_clerk_on_duty(struct lt_clerk *clerk, lt_clerk_duty *duty, void *user)
+{
+	pthread_mutex_lock(&clerk->lock);
+	clerk->duty = duty;
+	clerk->duty_user = user;
+	pthread_cond_signal(&clerk->change);
+	pthread_mutex_unlock(&clerk->lock);
+}
+
+void
+lt_clerk_soon(struct lt_clerk *clerk)
+{
+	pthread_mutex_lock(&clerk->lock);
+	clerk->duty_ms = 0;
+	pthread_cond_signal(&clerk->change);
+	pthread_mutex_unlock(&clerk->lock);
 }
 
 int
 lt_clerk_start(const struct leat_options *options, struct lt_clerk **out)
 {
 	struct lt_clerk *clerk = lt_mem_alloc(sizeof *clerk);
+	pthread_condattr_t steady;
 	sigset_t all, before;
 	int err, status;
 
@@ -83,7 +141,10 @@ lt_clerk_start(const struct leat_options *options, struct lt_clerk **out)
 	}
 	STAILQ_INIT(&clerk->waiting);
 	pthread_mutex_init(&clerk->lock, NULL);
-	pthread_cond_init(&clerk->change, NULL);
+	pthread_condattr_init(&steady);
+	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+	pthread_cond_init(&clerk->change, &steady);
+	pthread_condattr_destroy(&steady);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(&clerk->thread, NULL, run, clerk);

@@ -2,7 +2,8 @@
  * clerk.h - the thread that may wait for leat-queue, so that no worker does.
  *
  * Work is done in the order in which it came, with a session of the clerk's
- * own; then it goes back to its worker, which is woken.
+ * own; then it goes back to its worker, which is woken. In between the clerk
+ * has a duty that comes round by itself.
  */
 #ifndef LT_REMOTING_CLERK_H
 #define LT_REMOTING_CLERK_H
@@ -13,16 +14,24 @@
 struct lt_clerk;
 
 #define LT_CLERK_WAITING_MAX 256
+#define LT_CLERK_DUTY_MS 100 /* from the end of one to the next */
 
 /* In the clerk's thread; may block. A status. */
 typedef int lt_clerk_work(struct leat *leat, struct lt_call *call);
 /* In the worker's thread; takes the call. call->conn is NULL if it went. */
 typedef void lt_clerk_done(struct lt_call *call, int status);
 
+/* In the clerk's thread; may block. is_last: the clerk stops behind it. */
+typedef void lt_clerk_duty(struct leat *leat, int is_last, void *user);
+
 int lt_clerk_start(
     const struct leat_options *options, struct lt_clerk **out) LT_MUST_CHECK;
-/* What waits is not done any more. No worker runs. */
+/* What waits is not done any more, but the duty once more. No worker runs. */
 void lt_clerk_stop(struct lt_clerk *clerk);
+/* From now on, until the clerk stops. */
+void lt_clerk_on_duty(struct lt_clerk *clerk, lt_clerk_duty *duty, void *user);
+/* Do the duty before anything else. Any thread. */
+void lt_clerk_soon(struct lt_clerk *clerk);
 /* A worker's inbox: made before it runs, given back after. */
 struct lt_clerk_inbox;
 struct lt_clerk_inbox *lt_clerk_inbox(

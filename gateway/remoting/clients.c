@@ -19,6 +19,7 @@
 #include "remoting/asked.h"
 #include "remoting/groups.h"
 #include "remoting/post.h"
+#include "remoting/sharing.h"
 
 #define EXPIRE_MS 10000
 #define EXPIRE_MAX 64
@@ -26,9 +27,8 @@
 /* --- what changed ----------------------------------------------------------
  */
 
-/* 40, one-way, to each connection that the hub named. */
-static void
-tell(struct lt_worker *w, struct lt_hub_changes *changes)
+void
+lt_clients_tell(const struct lt_gateway *g, struct lt_hub_changes *changes)
 {
 	/* A group's name is legal: nothing of it is escaped. */
 	uint8_t frame[LT_REMOTING_PREFIX + 1024];
@@ -37,15 +37,17 @@ tell(struct lt_worker *w, struct lt_hub_changes *changes)
 	for (size_t i = 0; i < changes->count; i++) {
 		const char *group = lt_hub_changes_group(changes, i);
 
-		if (changes->items[i].conn == 0)
-			continue; /* local members: leat-queue's business */
+		if (changes->items[i].conn == 0) {
+			lt_sharing_note(g->sharing, group);
+			continue;
+		}
 		lt_remoting_begin(&e, frame, sizeof frame, LT_REMOTING_JSON, 40,
-		    LT_REMOTING_ONEWAY, lt_post_opaque(w->g->post));
+		    LT_REMOTING_ONEWAY, lt_post_opaque(g->post));
 		lt_remoting_put(&e, "consumerGroup", group, strlen(group));
 		size_t n = lt_remoting_end(&e, NULL, 0, 0);
 		if (n > 0)
 			lt_post_bytes(
-			    w->g->post, changes->items[i].conn, frame, n);
+			    g->post, changes->items[i].conn, frame, n);
 	}
 	lt_hub_changes_fini(changes);
 }
@@ -57,7 +59,7 @@ lt_clients_closed(struct lt_worker *w, uint64_t conn)
 
 	lt_hub_changes_init(&changes);
 	lt_hub_closed(w->g->hub, conn, &changes);
-	tell(w, &changes);
+	lt_clients_tell(w->g, &changes);
 }
 
 void
@@ -76,7 +78,7 @@ lt_clients_tick(struct lt_worker *w, uint64_t now_ms)
 		    w->g->hub, now_ms, conns, EXPIRE_MAX, &changes);
 		for (size_t i = 0; i < n; i++)
 			lt_post_close(w->g->post, conns[i]);
-		tell(w, &changes);
+		lt_clients_tell(w->g, &changes);
 	} while (n == EXPIRE_MAX);
 }
 
@@ -164,7 +166,7 @@ lt_clients_on_heartbeat(struct lt_call *call)
 	lt_hub_changes_init(&changes);
 	status = lt_hub_heartbeat(
 	    w->g->hub, &beat, &peer, lt_clock_mono_ms(), &changes, &is_change);
-	tell(w, &changes);
+	lt_clients_tell(w->g, &changes);
 	for (uint32_t i = 0; i < beat.consumer_count; i++)
 		has_new |=
 		    lt_groups_join(w->g->groups, beat.consumers[i].group);
@@ -191,7 +193,7 @@ lt_clients_on_unregister(struct lt_call *call)
 	lt_hub_unregister(w->g->hub, call->ticket.conn,
 	    lt_remoting_find(call->request, "producerGroup"),
 	    lt_remoting_find(call->request, "consumerGroup"), &changes);
-	tell(w, &changes);
+	lt_clients_tell(w->g, &changes);
 	lt_answer_status(w, &call->ticket, LT_CODE_SUCCESS, NULL);
 }
 

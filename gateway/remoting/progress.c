@@ -1,43 +1,20 @@
 /*
- * progress.c - out of the list of a group's entries, one per queue.
+ * progress.c - asked on behalf of remote members, and whether a group is known.
  */
 #include "config.h"
 #include "remoting/progress.h"
 
-#include <string.h>
-
+#include "client/relay.h"
 #include "leat/status.h"
-
-struct search {
-	const char *topic;
-	uint32_t queue;
-	int64_t offset; /* -1: not seen */
-};
-
-static int
-look(const struct leat_group *entry, void *user)
-{
-	struct search *s = user;
-
-	if (entry->mode == LEAT_CLUSTERING && entry->queue == s->queue &&
-	    strcmp(entry->topic, s->topic) == 0)
-		s->offset = entry->progress;
-	return 0;
-}
 
 int
 lt_progress_read(struct leat *leat, const char *group, const char *topic,
     uint32_t queue, int64_t *offset_out)
 {
-	struct search s = {topic, queue, -1};
-	int status = leat_group_describe(leat, group, look, &s);
+	int status = lt_relay_progress(leat, group, topic, queue, offset_out);
 
-	if (status == LEAT_E_NAME)
-		return LEAT_E_NOTFOUND; /* nothing here has such a name */
-	if (status != LEAT_OK)
-		return status;
-	*offset_out = s.offset;
-	return s.offset < 0 ? LEAT_E_NOTFOUND : LEAT_OK;
+	/* Nothing here has such a name. */
+	return status == LEAT_E_NAME ? LEAT_E_NOTFOUND : status;
 }
 
 static int

@@ -18,6 +18,7 @@
 #include "remoting/groups.h"
 #include "remoting/naming.h"
 #include "remoting/post.h"
+#include "remoting/sharing.h"
 
 #define TICK_MS 100
 #define FOLLOW_MS 5000
@@ -190,18 +191,22 @@ lt_gateway_open(struct lt_gateway *g)
 {
 	int status = lt_post_create(&g->post);
 
-	return status != LEAT_OK ? status : lt_groups_create(&g->groups);
+	if (status == LEAT_OK)
+		status = lt_groups_create(&g->groups);
+	return status != LEAT_OK ? status : lt_sharing_create(g, &g->sharing);
 }
 
 void
 lt_gateway_close(struct lt_gateway *g)
 {
 	lt_naming_destroy(g->naming);
+	lt_sharing_destroy(g->sharing);
 	lt_groups_destroy(g->groups);
 	lt_post_destroy(g->post);
 	g->naming = NULL;
 	g->groups = NULL;
 	g->post = NULL;
+	g->sharing = NULL;
 }
 
 void

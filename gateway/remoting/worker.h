@@ -21,8 +21,10 @@ struct lt_asked_ask; /* asked.c */
 struct lt_groups;
 struct lt_hub;
 struct lt_naming;
+struct lt_hub_changes;
 struct lt_post;
 struct lt_post_box;
+struct lt_sharing;
 struct lt_sending; /* send.c */
 struct lt_pull; /* pull.c */
 
@@ -39,6 +41,7 @@ struct lt_gateway {
 	struct lt_post *post; /* letters between workers */
 	struct lt_groups *groups; /* their configuration */
 	struct lt_naming *naming; /* NULL: no name server here */
+	struct lt_sharing *sharing; /* what leat-queue is told of members */
 	const char *broker_name, *cluster_name;
 	const char *address; /* that clients dial, "host:port" */
 	uint32_t store_ip; /* host order: in message ids */
@@ -48,8 +51,8 @@ struct lt_gateway {
 	int auto_create;
 };
 
-/* Post and groups; closed all the same, with `naming`. LEAT_OK, LEAT_E_NOMEM.
- */
+/* Post, groups, sharing; closed all the same, with `naming`. LEAT_OK,
+ * LEAT_E_NOMEM. */
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 
@@ -116,6 +119,10 @@ void lt_clients_on_consumers(struct lt_call *call); /* 203 */
 void lt_clients_on_producers(struct lt_call *call); /* 204 */
 void lt_clients_on_relayed(struct lt_call *call); /* 307 */
 void lt_clients_on_all_producers(struct lt_call *call); /* 328 */
+/* What changed: 40, one-way, to each connection that the hub named; leat-queue
+ * by the clerk. Any thread; the changes are freed. */
+void lt_clients_tell(
+    const struct lt_gateway *g, struct lt_hub_changes *changes);
 void lt_clients_closed(struct lt_worker *w, uint64_t conn);
 void lt_clients_tick(struct lt_worker *w, uint64_t now_ms);
 

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "hub/hub.h"
 #include "remoting/naming.h"
+#include "remoting/sharing.h"
 
 struct rig it;
 const char *rig_settings;
@@ -159,6 +160,7 @@ rig_setup(void **state)
 	registrar.session = session;
 	OK(lt_registrar_create(&registrar, NULL, &it.registrar));
 	lt_registrar_tick(it.registrar, lt_clock_mono_ms());
+	lt_sharing_begin(it.g.sharing);
 	config.session = session;
 	config.session.lane_bytes = 16 << 20;
 	config.store_dir = it.store_dir;
@@ -168,6 +170,17 @@ rig_setup(void **state)
 	return 0;
 }
 
+void
+rig_stop(void)
+{
+	for (int i = 0; i < WORKERS; i++) {
+		lt_net_stop(it.workers[i]->net);
+		pthread_join(it.threads[i], NULL);
+	}
+	lt_clerk_stop(it.g.clerk);
+	it.g.clerk = NULL;
+}
+
 int
 rig_teardown(void **state)
 {
@@ -175,11 +188,8 @@ rig_teardown(void **state)
 
 	(void)state;
 	close(it.fd);
-	for (int i = 0; i < WORKERS; i++) {
-		lt_net_stop(it.workers[i]->net);
-		pthread_join(it.threads[i], NULL);
-	}
-	lt_clerk_stop(it.g.clerk);
+	if (it.g.clerk != NULL)
+		rig_stop();
 	for (int i = 0; i < WORKERS; i++)
 		lt_worker_destroy(it.workers[i]);
 	lt_registrar_destroy(it.registrar);

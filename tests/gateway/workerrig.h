@@ -46,6 +46,7 @@ extern struct rig it;
 extern const char *rig_settings;
 int rig_setup(void **state);
 int rig_teardown(void **state);
+void rig_stop(void); /* the gateway's threads end; nothing is freed */
 int rig_connect(int port); /* a worker's number, or NAMES; a descriptor */
 
 /* --- a remote client: what is not said of a connection is of it.fd -------- */
