@@ -57,6 +57,7 @@ struct level {
 	int64_t known; /* below, entries are in the files */
 	uint64_t last; /* sequence of the newest copy sent */
 	int64_t at_ms; /* HEAD: it is due; PAUSED: go on */
+	uint64_t hold; /* what waits lies from here on in the log */
 	unsigned calls;
 	int failed; /* status of a copy that was refused */
 	int64_t failed_at; /* the oldest such */
@@ -69,6 +70,7 @@ struct lt_schedule {
 	uint32_t topic;
 	uint32_t epoch; /* answers to what was asked before are not heeded */
 	unsigned first; /* whose turn it is */
+	uint64_t held; /* as the store was told */
 	char text[LT_PROPERTIES_MAX];
 };
 
@@ -147,6 +149,7 @@ go_on(struct lt_manager *m, unsigned i, int64_t due_ms)
 
 	l->head = l->next;
 	if (l->next >= l->known) {
+		l->hold = UINT64_MAX;
 		ask_growth(m, i);
 		return;
 	}
@@ -459,6 +462,8 @@ run(struct lt_manager *m, unsigned i, int64_t now_ms, unsigned max)
 	    m->view, LT_NAME_SCHEDULE_TOPIC, i, l->head, entries, want, &n);
 	if (status == LEAT_OK && n == 0)
 		status = LEAT_E_NOTFOUND;
+	if (status == LEAT_OK && entries[0].bytes > 0)
+		l->hold = (uint64_t)entries[0].log_offset;
 	while (status == LEAT_OK && k < n && bytes < TURN_BYTES) {
 		status = take_head(m, i, &entries[k], now_ms, &bytes);
 		k += status == LEAT_OK;
@@ -487,6 +492,29 @@ run(struct lt_manager *m, unsigned i, int64_t now_ms, unsigned max)
 
 /* --- time, life ---------------------------------------------------------- */
 
+/* Retention leaves alone what waits. A new segment makes a difference. */
+static void
+hold(struct lt_manager *m)
+{
+	struct lt_schedule *s = m->schedule;
+	uint64_t from = UINT64_MAX,
+		 segment = lt_reader_segment_bytes(m->reader);
+	struct lt_wire_number msg;
+
+	for (unsigned i = 0; i < LT_LEVELS_MAX; i++)
+		if (s->levels[i].hold < from)
+			from = s->levels[i].hold;
+	if (from != UINT64_MAX && segment > 0)
+		from -= from % segment;
+	if (from == s->held)
+		return;
+	s->held = from;
+	memset(&msg, 0, sizeof(msg));
+	lt_wire_init(&msg.h, LT_OP_S_HOLD, sizeof(msg), 0, 0);
+	msg.number = from;
+	lt_storelink_send(m, &msg, sizeof(msg));
+}
+
 void
 lt_schedule_timer(struct lt_manager *m, uint64_t now_ms)
 {
@@ -508,6 +536,7 @@ lt_schedule_timer(struct lt_manager *m, uint64_t now_ms)
 			budget -= run(m, i, (int64_t)now_ms, budget);
 	}
 	s->first++;
+	hold(m);
 }
 
 int
@@ -575,9 +604,11 @@ lt_schedule_up(struct lt_manager *m)
 		lt_state_log_seen(m, t);
 	}
 	m->schedule->topic = t->id;
+	m->schedule->held = 0; /* so a store begins that knows the topic */
 	m->schedule->epoch++;
 	for (unsigned i = 0; i < LT_LEVELS_MAX; i++) {
 		m->schedule->levels[i].calls = 0;
+		m->schedule->levels[i].hold = 0;
 		m->schedule->levels[i].failed = LEAT_OK;
 		ask_position(m, i);
 	}

@@ -370,6 +370,13 @@ on_level(struct lt_duty *d, struct received *r)
 }
 
 static int
+on_hold(struct lt_duty *d, struct received *r)
+{
+	d->hold = ((const struct lt_wire_number *)r->msg)->number;
+	return LEAT_OK;
+}
+
+static int
 on_ping(struct lt_duty *d, struct received *r)
 {
 	lt_peer_status(d, (const struct lt_wire *)r->msg, LEAT_OK);
@@ -399,6 +406,7 @@ static const handler peer_table[] = {
     [LT_OP_S_QUEUE_SYNC] = on_queue_sync,
     [LT_OP_S_QUEUE_AWAIT] = on_queue_await,
     [LT_OP_S_LEVEL] = on_level,
+    [LT_OP_S_HOLD] = on_hold,
     [LT_OP_S_PING] = on_ping,
     [LT_OP_S_OPEN] = on_open,
 };

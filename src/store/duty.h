@@ -278,6 +278,7 @@ struct lt_duty {
 	uint64_t stale_at_ms; /* rings of a former queue manager go; 0 */
 	int64_t begin_tag; /* tags code of "begin" */
 	int64_t begin_next[2]; /* newest "begin" of config and progress */
+	uint64_t hold; /* messages that wait lie from here on: S_HOLD */
 	int64_t begin_now[2]; /* ... as of the retention check before */
 };
 

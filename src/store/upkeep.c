@@ -74,6 +74,9 @@ lt_upkeep_init(struct lt_duty *d)
 	d->retain_at_ms = d->now_ms + d->options.store_retain_check_ms;
 	d->traces_until_ms = d->now_ms + TRACES_KEEP_MS;
 	d->begin_tag = lt_name_tags_code("begin", 5);
+	/* Until the queue manager says which of them still wait. */
+	d->hold =
+	    lt_cq_has_topic(d->queues, LT_NAME_SCHEDULE_TOPIC) ? 0 : UINT64_MAX;
 	lt_topicmap_remove(d); /* what a predecessor did not come to */
 	status = lt_cq_view_open(d->store_dir, &view);
 	if (status == LEAT_E_NOTFOUND)
@@ -96,8 +99,9 @@ static uint64_t
 system_min(const struct lt_duty *d)
 {
 	int64_t a = d->begin_now[0], b = d->begin_now[1];
+	uint64_t begin = (uint64_t)(a < b ? a : b);
 
-	return (uint64_t)(a < b ? a : b);
+	return begin < d->hold ? begin : d->hold;
 }
 
 /* --- retention and space --- */

@@ -67,6 +67,11 @@ lt_reader_min(const struct lt_reader *r)
 	return r->min;
 }
 uint64_t
+lt_reader_segment_bytes(const struct lt_reader *r)
+{
+	return 4 << 20; /* four records */
+}
+uint64_t
 lt_reader_limit(const struct lt_reader *r)
 {
 	return (uint64_t)play_world.log_count << 20;

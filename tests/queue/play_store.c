@@ -433,6 +433,9 @@ store_serve(const struct lt_wire *h)
 	case LT_OP_S_LEVEL:
 		on_level(h);
 		break;
+	case LT_OP_S_HOLD:
+		play_world.hold = ((const struct lt_wire_number *)h)->number;
+		break;
 	case LT_OP_S_PING:
 		answer(h, &none, sizeof(none), LEAT_OK);
 		break;

@@ -82,6 +82,7 @@ struct play_world {
 	struct play_record log[RECORDS];
 	size_t log_count;
 	int64_t store_ms; /* never goes back */
+	uint64_t hold; /* S_HOLD */
 	uint64_t levels[LT_LEVELS_MAX]; /* last sequence in the log */
 	struct play_await awaits[LT_LEVELS_MAX];
 	size_t await_count;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "base/bytes.h"
@@ -243,6 +244,25 @@ what_can_not_be_delivered_is_dropped(void **state)
 	assert_int_equal(dropped(), 5);
 }
 
+/* What looks gone is gone only if the store was there all the time. */
+static void
+a_dead_store_proves_nothing(void **state)
+{
+	(void)wait_in(1, "t", "0", "x", 1);
+	play_pump();
+	play_now_ms += 200;
+	assert_int_equal(shutdown(play_world.store, SHUT_RDWR), 0);
+	play_damage(SCHEDULE, 0, 0);
+	lt_schedule_timer(play_manager(), play_now_ms);
+	play_store_kill();
+	play_pump();
+	play_heal(SCHEDULE, 0, 0);
+	play_store_start();
+	play_pass(1500);
+	assert_int_equal(play_records("t"), 1);
+	assert_int_equal(dropped(), 0);
+}
+
 /* Whatever is refused, nothing behind it is taken for delivered. */
 static void
 refusals(void **state)
@@ -286,6 +306,35 @@ retention_is_faster(void **state)
 	assert_int_equal(play_record("t", 0, 0)->body[0], 4);
 }
 
+/* The store keeps the segment of the oldest that waits, and all behind it. */
+static void
+what_waits_is_held(void **state)
+{
+	const struct lt_record_view *v;
+	uint64_t first;
+
+	play_pump();
+	assert_true(play_world.hold == UINT64_MAX);
+	(void)wait_in(3, "t", "0", "slow", 4);
+	v = play_record(SCHEDULE, 2, 0);
+	first = (uint64_t)v->log_offset - (uint64_t)v->log_offset % (4 << 20);
+	play_pass(50);
+	assert_int_equal(play_world.hold, first);
+	for (int i = 0; i < 30; i++) {
+		(void)wait_in(1, "t", "0", "quick", 5);
+		play_pass(50);
+		assert_int_equal(play_world.hold, first);
+	}
+	play_queue_kill();
+	play_queue_start();
+	play_pump();
+	assert_int_equal(play_world.hold, first);
+	play_pass(1000);
+	assert_true(play_world.hold > first);
+	play_pass(1000);
+	assert_true(play_world.hold == UINT64_MAX);
+}
+
 /* --- the wall clock ------------------------------------------------------- */
 
 static void
@@ -299,6 +348,8 @@ the_wall_clock_is_set(void **state)
 		for (uint64_t at = 0; at < 2000; at += 250) {
 			uint64_t came;
 
+			/* Somewhere between two notes of the clocks. */
+			play_pass((uint64_t)n * 13 % 100);
 			(void)wait_in(3, "t", "0", "x", 1);
 			came = play_now_ms;
 			play_pass(at);
@@ -489,8 +540,10 @@ main(void)
 	    TEST(large_records),
 	    TEST(death_before_the_answer),
 	    TEST(what_can_not_be_delivered_is_dropped),
+	    TEST(a_dead_store_proves_nothing),
 	    TEST(refusals),
 	    TEST(retention_is_faster),
+	    TEST(what_waits_is_held),
 	    TEST(the_wall_clock_is_set),
 	    TEST(ten_thousand_wait),
 	    TEST(anybody_dies),
