@@ -442,7 +442,7 @@ find(struct leat *leat, uint32_t what, const char *topic, const char *key,
 	if (status == LEAT_OK &&
 	    lt_bytes_field(msg.key, sizeof(msg.key), key) != 0)
 		status = LEAT_E_TOOBIG;
-	leat->fetch_turn++; /* the buffer is nobody's from now on */
+	lt_fetched_void(leat);
 	if (status == LEAT_OK)
 		status = call(leat, LT_OP_FIND, &msg, sizeof(msg), NULL);
 	if (status == LEAT_OK)
@@ -489,7 +489,7 @@ leat_message_by_offset(struct leat *leat, const char *topic, uint32_t queue,
 		msg.offset = offset;
 		msg.max_bytes = UINT32_MAX;
 		msg.max_count = 1;
-		leat->fetch_turn++;
+		lt_fetched_void(leat);
 		status = call(leat, LT_OP_FETCH, &msg, sizeof(msg), NULL);
 	}
 	if (status == LEAT_OK)

@@ -135,6 +135,8 @@ struct lt_inlet { /* one queue of one subscription */
 	/* fetch buffer, while fetch_turn is the session's */
 	int must_fetch; /* the ring has it only by name */
 	int fetch_is_again; /* for claims that came back, not for next */
+	int again_waits; /* these wait until the buffer is used up */
+	uint32_t fetch_wanted; /* bytes; less after a buffer was lost unread */
 	uint64_t fetch_turn;
 	uint64_t fetch_at;
 	uint64_t fetch_bytes;
@@ -159,6 +161,9 @@ struct leat_consumer {
 	uint32_t topic_id;
 	uint32_t want_queues; /* read queues as of the last event */
 	uint32_t turn;
+	struct lt_inlet *fetcher; /* who fetched last, and reads on */
+	int others_wait; /* to fetch, until that is used up */
+	int put_off; /* somebody was, in this pass: another finds more */
 	int all_queues;
 	int joined; /* the first subscription of every queue is made */
 	enum leat_mode mode;
@@ -398,6 +403,33 @@ void lt_inlet_topic(struct leat *leat, const struct lt_wire_topic *ev);
 void lt_inlet_stale_all(struct leat *leat);
 /* Another boot: subscription ids of the old one mean nothing. */
 void lt_inlet_forget_ids(struct leat *leat);
+
+/* --- fetched.c: the fetch buffer -------------------------------------------
+ */
+
+/* Where a record is: in a ring, or (payload not NULL) in the fetch buffer. */
+struct lt_found {
+	struct lt_ring_head head;
+	struct lt_ring_reader *ring;
+	const uint8_t *payload;
+};
+/* It is written from now on, or has been: nobody reads on in it. */
+void lt_fetched_void(struct leat *leat);
+/* 1 if what it has is this queue's. */
+int lt_fetched_has(const struct leat_consumer *c, const struct lt_inlet *in);
+/* May it fetch now? 0: another reads on, or has waited longer. */
+int lt_fetched_turn(struct leat_consumer *c, struct lt_inlet *in);
+/* Ask for records from `offset` on. OK, AGAIN (not now), or final. */
+int lt_fetched_ask(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
+    uint32_t max_count) LT_MUST_CHECK;
+/* The next record. 0: none, or (some left) the rest makes no sense. */
+int lt_fetched_next(
+    struct leat_consumer *c, struct lt_inlet *in, struct lt_found *f);
+void lt_fetched_step(struct lt_inlet *in, const struct lt_found *f);
+/* That was the last. */
+void lt_fetched_used_up(struct leat_consumer *c, struct lt_inlet *in);
+/* Something else came into it before. */
+void lt_fetched_lost(struct lt_inlet *in);
 
 /* --- take.c: from ring or fetch buffer into the batch
  * ---------------------------------- */

@@ -217,7 +217,7 @@ lt_connect_welcome(struct leat *leat)
 			t->stale = LT_STALE;
 		leat->must_follow = leat->follows;
 		leat->must_tell = leat->on_locals != NULL;
-		leat->fetch_turn++;
+		lt_fetched_void(leat);
 		lt_inlet_stale_all(leat);
 		if (same)
 			lt_doorbell_event(leat->store_bell);

@@ -290,18 +290,19 @@ struct polling {
 	int limited;
 };
 
-/* Take from all queues in turn. 1: there is a result. */
-static int
-take_all(void *user)
+/* Take from all queues in turn. */
+static size_t
+take_pass(struct polling *p)
 {
-	struct polling *p = user;
 	struct leat_consumer *c = p->c;
+	uint32_t turn = c->turn++;
 	size_t i, n = 0, dead = 0;
 	int status = LEAT_OK;
 
 	p->limited = 0;
+	c->put_off = 0;
 	for (i = 0; i < c->inlet_count && n < p->max; i++) {
-		struct lt_inlet *in = c->inlets[(c->turn + i) % c->inlet_count];
+		struct lt_inlet *in = c->inlets[(turn + i) % c->inlet_count];
 		int got = lt_take_inlet(c, in, p->out + n, p->max - n);
 
 		if (got < 0)
@@ -314,13 +315,26 @@ take_all(void *user)
 		}
 		p->limited |= in->limited;
 	}
-	if (n != 0) {
-		c->turn++;
+	if (n != 0)
 		p->result = (int)n;
-		return 1;
-	}
-	p->result =
-	    dead == c->inlet_count || status == LEAT_E_NOMEM ? status : LEAT_OK;
+	else if (dead == c->inlet_count || status == LEAT_E_NOMEM)
+		p->result = status;
+	else
+		p->result = LEAT_OK;
+	return n;
+}
+
+/* 1: there is a result. Who was put off for another that then had nothing is
+ * looked at once more. */
+static int
+take_all(void *user)
+{
+	struct polling *p = user;
+	size_t pass;
+
+	for (pass = 0; pass <= p->c->inlet_count; pass++)
+		if (take_pass(p) != 0 || !p->c->put_off)
+			break;
 	return p->result != LEAT_OK;
 }
 

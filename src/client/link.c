@@ -189,7 +189,7 @@ lt_link_take_fetch(struct leat *leat)
 	struct lt_segment seg;
 	int fd, status;
 
-	leat->fetch_turn++;
+	lt_fetched_void(leat);
 	if (!msg->has_buffer)
 		return LEAT_OK;
 	fd = lt_link_take_fd(leat, 0);

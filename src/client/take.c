@@ -20,12 +20,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/sys.h"
 
-#define FETCH_MIN_MS 200
-#define FETCH_MAX_MS 5000
-#define FETCH_BYTES_MAX (4u << 20)
 #define AGAIN_COUNT 256 /* records of a fetch for claims that came back */
 #define LAPS_TO_GROW 2 /* ask for a larger ring after so many laps */
 
@@ -35,13 +31,6 @@ enum verdict {
 	HELD, /* no room in batch or window: stop here */
 	OVERRUN, /* the ring overwrote it: fetch it */
 	DRY /* nothing more now */
-};
-
-/* Where a record is: in a ring, or (payload not NULL) in the fetch buffer. */
-struct found {
-	struct lt_ring_head head;
-	struct lt_ring_reader *ring;
-	const uint8_t *payload;
 };
 
 static int64_t
@@ -172,7 +161,7 @@ wants_tag(const struct leat_consumer *c, const struct lt_record_texts *t)
 
 /* Into the batch; the record is claimed. */
 static enum verdict
-copy_out(struct leat_consumer *c, struct lt_inlet *in, const struct found *f,
+copy_out(struct leat_consumer *c, struct lt_inlet *in, const struct lt_found *f,
     uint8_t *dst, size_t limit, struct leat_delivery *out)
 {
 	uint32_t bytes = f->head.bytes;
@@ -210,7 +199,7 @@ copy_out(struct leat_consumer *c, struct lt_inlet *in, const struct found *f,
 }
 
 static enum verdict
-take_one(struct leat_consumer *c, struct lt_inlet *in, const struct found *f,
+take_one(struct leat_consumer *c, struct lt_inlet *in, const struct lt_found *f,
     struct leat_delivery *out)
 {
 	int64_t offset = f->head.queue_offset;
@@ -241,107 +230,6 @@ take_one(struct leat_consumer *c, struct lt_inlet *in, const struct found *f,
 	else if (c->grouped && (verdict == OVERRUN || verdict == HELD))
 		release(in, offset);
 	return verdict;
-}
-
-/* --- fetch buffer
- * ------------------------------------------------------------------ */
-
-static int
-has_fetched(const struct leat_consumer *c, const struct lt_inlet *in)
-{
-	return in->fetch_turn != 0 && in->fetch_turn == c->leat->fetch_turn;
-}
-
-static uint64_t
-fetch_deadline(const struct leat_consumer *c)
-{
-	uint64_t now = lt_clock_mono_ms(), at = c->deadline;
-
-	if (at < now + FETCH_MIN_MS)
-		at = now + FETCH_MIN_MS;
-	return at > now + FETCH_MAX_MS ? now + FETCH_MAX_MS : at;
-}
-
-/* Ask for records from `offset` on. OK, AGAIN (not now), or final. */
-static int
-fetch(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
-    uint32_t max_count)
-{
-	struct leat *leat = c->leat;
-	const struct lt_wire_fetched *reply = (const void *)leat->rx;
-	struct lt_wire_fetch msg = {0};
-	uint32_t made = in->made;
-	int status;
-
-	msg.topic = c->topic_id;
-	msg.queue = in->queue;
-	msg.offset = offset;
-	msg.max_bytes = c->batch_bytes < FETCH_BYTES_MAX
-			    ? (uint32_t)c->batch_bytes
-			    : FETCH_BYTES_MAX;
-	msg.max_count = max_count;
-	in->fetch_turn = 0;
-	in->fetch_is_again = 0;
-	in->fetch_left = 0;
-	/* Written from now on, answered or not: nobody reads on in it. */
-	leat->fetch_turn++;
-	status = lt_link_call(
-	    leat, LT_OP_FETCH, &msg, sizeof(msg), fetch_deadline(c), NULL);
-	if (status == LEAT_OK) {
-		status = lt_link_take_fetch(leat);
-		if (status != LEAT_OK)
-			lt_link_down(leat); /* a new one gets the buffer */
-	}
-	if (status != LEAT_OK) {
-		if (status == LEAT_E_NOTFOUND || status == LEAT_E_DENIED ||
-		    status == LEAT_E_PERM || status == LEAT_E_QUEUE)
-			in->status = status;
-		return in->status != LEAT_OK ? in->status : LEAT_E_AGAIN;
-	}
-	if (in->made != made || in->stale)
-		return LEAT_E_AGAIN; /* another ring or table meanwhile */
-	in->fetch_at = 0;
-	in->fetch_left = reply->count;
-	in->fetch_bytes =
-	    leat->fetch_seg.base == NULL ? 0 : leat->fetch_seg.head.data_bytes;
-	if (in->fetch_bytes > reply->data_bytes)
-		in->fetch_bytes = reply->data_bytes;
-	in->fetch_next =
-	    reply->next_offset < offset ? offset : reply->next_offset;
-	in->fetch_end = reply->max_offset;
-	in->fetch_turn = leat->fetch_turn;
-	return LEAT_OK;
-}
-
-/* Next record in the buffer. 0: none, or (some left) the rest makes no sense.
- */
-static int
-fetched_next(struct leat_consumer *c, struct lt_inlet *in, struct found *f)
-{
-	const uint8_t *data =
-	    (const uint8_t *)c->leat->fetch_seg.base + LT_SEGMENT_DATA_AT;
-	uint64_t rest;
-
-	if (!has_fetched(c, in) || in->fetch_left == 0)
-		return 0;
-	rest = in->fetch_bytes - in->fetch_at;
-	if (in->fetch_at > in->fetch_bytes || rest < sizeof(f->head))
-		return 0;
-	memcpy(&f->head, data + in->fetch_at, sizeof(f->head));
-	if (f->head.kind != LT_RING_RECORD ||
-	    f->head.bytes > rest - sizeof(f->head))
-		return 0;
-	f->payload = data + in->fetch_at + sizeof(f->head);
-	f->ring = NULL;
-	return 1;
-}
-
-static void
-fetched_step(struct lt_inlet *in, const struct found *f)
-{
-	in->fetch_at += lt_bytes_align(
-	    sizeof(f->head) + (uint64_t)f->head.bytes, LT_RING_ALIGN);
-	in->fetch_left--;
 }
 
 /* --- the two sources
@@ -379,7 +267,7 @@ static enum verdict
 from_ring(
     struct leat_consumer *c, struct lt_inlet *in, struct leat_delivery *out)
 {
-	struct found f = {.ring = &in->ring};
+	struct lt_found f = {.ring = &in->ring};
 	enum verdict verdict;
 	int status = lt_ring_peek(&in->ring, &f.head);
 
@@ -422,7 +310,7 @@ from_ring(
 static enum verdict
 refill(struct leat_consumer *c, struct lt_inlet *in)
 {
-	int status, known = has_fetched(c, in);
+	int status, known = lt_fetched_has(c, in);
 
 	if (known && in->fetch_next > in->next) {
 		if (pass_gap(c, in, in->fetch_next) == HELD)
@@ -435,7 +323,18 @@ refill(struct leat_consumer *c, struct lt_inlet *in)
 			return PASSED;
 		}
 	}
-	status = fetch(c, in, in->next, in->must_fetch ? 1 : UINT16_MAX);
+	/* Nothing is fetched that could not be claimed. */
+	if (c->grouped && lt_table_is_full(&in->table, in->next)) {
+		in->limited = 1;
+		return HELD;
+	}
+	/* What came back waited for the buffer to be used up. */
+	if (in->again_waits || !lt_fetched_turn(c, in)) {
+		c->put_off = 1;
+		return DRY;
+	}
+	status =
+	    lt_fetched_ask(c, in, in->next, in->must_fetch ? 1 : UINT16_MAX);
 	in->must_fetch = 0;
 	if (status != LEAT_OK)
 		return DRY;
@@ -450,10 +349,12 @@ static enum verdict
 from_fetch(
     struct leat_consumer *c, struct lt_inlet *in, struct leat_delivery *out)
 {
-	struct found f = {0};
+	struct lt_found f = {0};
 	enum verdict verdict;
 
-	if (!fetched_next(c, in, &f)) {
+	if (!lt_fetched_next(c, in, &f)) {
+		if (in->fetch_left != 0 && !lt_fetched_has(c, in))
+			lt_fetched_lost(in);
 		if (in->fetch_left == 0)
 			return refill(c, in);
 		in->fetch_turn = 0; /* not what was promised: ask again */
@@ -461,7 +362,7 @@ from_fetch(
 		return DRY;
 	}
 	if (f.head.queue_offset < in->next) {
-		fetched_step(in, &f);
+		lt_fetched_step(in, &f);
 		return PASSED;
 	}
 	if (f.head.queue_offset > in->next &&
@@ -469,8 +370,10 @@ from_fetch(
 		return HELD;
 	verdict = take_one(c, in, &f, out);
 	if (verdict != HELD) {
-		fetched_step(in, &f);
+		lt_fetched_step(in, &f);
 		in->next = f.head.queue_offset + 1;
+		if (in->fetch_left == 0)
+			lt_fetched_used_up(c, in);
 	}
 	return verdict;
 }
@@ -482,14 +385,14 @@ from_fetch(
  * f is it, 0: it is gone, -1: another buffer is needed. */
 static int
 step_to(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
-    struct found *f)
+    struct lt_found *f)
 {
-	if (!has_fetched(c, in) || !in->fetch_is_again)
+	if (!lt_fetched_has(c, in) || !in->fetch_is_again)
 		return -1;
-	while (fetched_next(c, in, f)) {
+	while (lt_fetched_next(c, in, f)) {
 		if (f->head.queue_offset >= offset)
 			return f->head.queue_offset == offset;
-		fetched_step(in, f);
+		lt_fetched_step(in, f);
 	}
 	return in->fetch_left == 0 && in->fetch_next > offset ? 0 : -1;
 }
@@ -498,7 +401,7 @@ step_to(struct leat_consumer *c, struct lt_inlet *in, int64_t offset,
  * -1: not now. */
 static int
 find_again(struct leat_consumer *c, struct lt_inlet *in,
-    struct lt_ring_reader *r, int *seated, int64_t offset, struct found *f)
+    struct lt_ring_reader *r, int *seated, int64_t offset, struct lt_found *f)
 {
 	int status = LEAT_E_LAPPED, there;
 
@@ -518,7 +421,13 @@ find_again(struct leat_consumer *c, struct lt_inlet *in,
 	}
 	/* Where one came back, its neighbours did: one request for many. */
 	there = step_to(c, in, offset, f);
-	if (there >= 0 || fetch(c, in, offset, AGAIN_COUNT) != LEAT_OK)
+	if (there >= 0)
+		return there;
+	if (!in->fetch_is_again && !lt_fetched_turn(c, in)) {
+		in->again_waits = 1;
+		return there;
+	}
+	if (lt_fetched_ask(c, in, offset, AGAIN_COUNT) != LEAT_OK)
 		return there;
 	in->fetch_is_again = 1;
 	return step_to(c, in, offset, f);
@@ -531,11 +440,12 @@ rescan(struct leat_consumer *c, struct lt_inlet *in, struct leat_delivery *out,
 {
 	struct lt_ring_reader r = in->ring;
 	uint32_t returned, attempt;
-	struct found f = {0};
+	struct lt_found f = {0};
 	enum verdict verdict;
 	int seated = 0, there, mine;
 	size_t n = 0;
 
+	in->again_waits = 0;
 	/* acquire: whoever added freed the claim before */
 	returned = atomic_load_explicit(
 	    &in->table.shared->returned, memory_order_acquire);
@@ -575,8 +485,10 @@ rescan(struct leat_consumer *c, struct lt_inlet *in, struct leat_delivery *out,
 		in->rescan++;
 	}
 	/* Its buffer is not one that continues at next. */
-	if (in->fetch_is_again)
+	if (in->fetch_is_again) {
 		in->fetch_turn = 0;
+		in->fetch_left = 0;
+	}
 	in->fetch_is_again = 0;
 	return (int)n;
 }
@@ -605,7 +517,6 @@ lt_take_inlet(struct leat_consumer *c, struct lt_inlet *in,
 
 	if (in->stale || in->is_idle || in->status != LEAT_OK)
 		return 0;
-	in->limited = 0;
 	if (c->grouped) {
 		if (atomic_load_explicit(
 			&in->table.shared->closed, memory_order_relaxed) != 0) {
@@ -614,6 +525,7 @@ lt_take_inlet(struct leat_consumer *c, struct lt_inlet *in,
 		}
 		n = (size_t)rescan(c, in, out, max);
 	}
+	in->limited = 0;
 	while (
 	    n < max && !in->stale && (verdict == PASSED || verdict == TAKEN)) {
 		verdict = in->source == LT_SOURCE_RING
@@ -647,7 +559,7 @@ lt_take_ready(struct leat_consumer *c, struct lt_inlet *in)
 	if (in->source == LT_SOURCE_RING)
 		return lt_ring_ready(&in->ring);
 	return in->ring_seg.base != NULL ||
-	       (has_fetched(c, in) && in->fetch_left != 0);
+	       (lt_fetched_has(c, in) && in->fetch_left != 0);
 }
 
 int64_t

@@ -205,6 +205,16 @@ lt_table_is_free(const struct lt_table *t, int64_t offset)
 	return is_claimable(w, lap_ahead(w.lap, lap_of(t, offset)));
 }
 
+int
+lt_table_is_full(const struct lt_table *t, int64_t offset)
+{
+	struct word w = unpack(
+	    atomic_load_explicit(word_of(t, offset), memory_order_acquire));
+	int32_t ahead = lap_ahead(w.lap, lap_of(t, offset));
+
+	return ahead < 0 && !is_claimable(w, ahead);
+}
+
 uint64_t
 lt_table_retire(struct lt_table *t, int64_t from, int64_t to)
 {

@@ -101,6 +101,8 @@ int lt_table_extend(struct lt_table *t, int64_t offset, uint16_t owner,
 /* 1 if offset is free although it had been claimed before or its turn has
  * come; for the scan after `returned` moved. */
 int lt_table_is_free(const struct lt_table *t, int64_t offset);
+/* 1 if a claim would say LIMIT. */
+int lt_table_is_full(const struct lt_table *t, int64_t offset);
 
 /* Queue manager. All words are hostile: only what lies between its own
  * progress and the queue's end counts. */

@@ -246,6 +246,109 @@ test_no_ring(void **state)
 	follow(c, at, 3);
 }
 
+/* Several queues that lag share the session's one buffer: each record comes
+ * into it once, in few answers, and each queue has its turn. */
+static void
+test_lagging_queues(void **state)
+{
+	static const char *const group[] = {NULL, "g"};
+	struct fake_options fo = {.queues = 4};
+	struct leat_delivery d[3];
+	struct leat_consumer *c;
+	int64_t fetches, fetched;
+
+	start(&fo);
+	for (int q = 0; q < 4; q++)
+		produce_as(q, 900, NULL, 4000); /* 4 buffers full */
+	for (int i = 0; i < 2; i++) {
+		int64_t next[4] = {0};
+
+		fetches = fake_do(fake, FAKE_FETCHES);
+		fetched = fake_do(fake, FAKE_FETCHED);
+		c = subscribe(leat, group[i]);
+		for (int left = 4 * 900, n; left > 0; left -= n) {
+			n = leat_poll(c, d, 3, 1000);
+			assert_true(n > 0);
+			for (int k = 0; k < n; k++)
+				assert_int_equal(
+				    d[k].queue_offset, next[d[k].queue]++);
+			if (i == 1)
+				OK(leat_ack(c, d, (size_t)n));
+			for (int q = 0; left < 1800 && q < 4; q++)
+				assert_true(next[q] > 0);
+		}
+		assert_int_equal(
+		    fake_do(fake, FAKE_FETCHED) - fetched, 4 * 900);
+		assert_in_range(fake_do(fake, FAKE_FETCHES) - fetches, 16, 24);
+		leat_unsubscribe(c);
+	}
+}
+
+/* Two subscriptions, polled in turn, throw away each other's buffers: they ask
+ * for less at a time. */
+static void
+test_lagging_subscriptions(void **state)
+{
+	struct fake_options fo = {.queues = 1};
+	struct leat_delivery d[3];
+	struct leat_consumer *c[2];
+	int64_t next[2] = {0}, fetched;
+
+	start(&fo);
+	produce_as(0, 900, NULL, 4000);
+	c[0] = subscribe(leat, NULL);
+	c[1] = subscribe(leat, NULL);
+	for (int i = 0; next[0] + next[1] < 2 * 900; i++) {
+		int n = leat_poll(c[i % 2], d, 3, 1000);
+
+		assert_true(n >= 0);
+		for (int k = 0; k < n; k++)
+			assert_int_equal(d[k].queue_offset, next[i % 2]++);
+	}
+	/* 64 KiB for each three; without that some 250 records. */
+	fetched = fake_do(fake, FAKE_FETCHED);
+	assert_in_range(fetched, 2 * 900, 2 * 900 / 3 * 17);
+}
+
+/* What comes back while another queue's buffer is read waits for its end, but
+ * not if the window is full because of it. */
+static void
+test_returned_while_lagging(void **state)
+{
+	struct fake_options fo = {.queues = 2, .window = 64};
+	struct leat_consumer *a, *b;
+	struct leat_delivery d[BATCH], e[BATCH];
+	int64_t fetches;
+	int seen[2][200] = {0}, n;
+
+	start(&fo);
+	for (int q = 0; q < 2; q++)
+		produce_as(q, 200, NULL, 1000);
+	b = subscribe(other, "g");
+	while ((n = leat_poll(b, e, 8, 0)) == 0 || e[0].queue != 0)
+		OK(leat_ack(b, e, (size_t)n));
+	assert_int_equal(n, 8);
+	a = subscribe(leat, "g");
+	OK(leat_ack(b, e + 1, 7)); /* 0 stands: the window ends at 64 */
+	fetches = fake_do(fake, FAKE_FETCHES);
+	for (int phase = 0; phase < 2; phase++) {
+		while ((n = leat_poll(a, d, 3, 0)) > 0) {
+			for (int k = 0; k < n; k++)
+				seen[d[k].queue][d[k].queue_offset]++;
+			OK(leat_ack(a, d, (size_t)n));
+		}
+		assert_int_equal(n, 0);
+		assert_int_equal(seen[0][63], 1);
+		assert_int_equal(seen[0][64], phase);
+		OK(phase == 0 ? leat_nack(b, e, 1) : LEAT_OK);
+	}
+	for (int q = 0; q < 2; q++)
+		for (int k = q == 0 ? 8 : 100; k < 200; k++)
+			assert_int_equal(seen[q][k], 1);
+	assert_int_equal(seen[0][0], 1);
+	assert_in_range(fake_do(fake, FAKE_FETCHES) - fetches, 2, 20);
+}
+
 /* A fetch whose answer is late wrote over the buffer all the same. */
 static void
 test_late_fetch(void **state)
@@ -546,6 +649,9 @@ main(void)
 	    T(test_tags),
 	    T(test_lapped),
 	    T(test_no_ring),
+	    T(test_lagging_queues),
+	    T(test_lagging_subscriptions),
+	    T(test_returned_while_lagging),
 	    T(test_late_fetch),
 	    T(test_small_batch),
 	    T(test_damaged),

@@ -82,7 +82,7 @@ struct fake {
 	int listener, ctl[2];
 	uint64_t boot, next_session, next_sub, store_gen;
 	int64_t log_offset, log_count, broadcast;
-	int64_t fetches;
+	int64_t fetches, fetched;
 	int stalled, refuse, lose_fetch, stopping;
 	struct lt_segment beacon_seg;
 	int beacon_fd;
@@ -551,6 +551,7 @@ on_fetch(struct fake *f, struct session *s)
 	r.data_bytes = at;
 	r.next_offset = i;
 	r.max_offset = q->count;
+	f->fetched += r.count;
 	if (!f->lose_fetch)
 		answer(s, &r, &m.h, sizeof(r), 0, &s->fetch_fd, r.has_buffer);
 	f->lose_fetch = 0;
@@ -764,6 +765,9 @@ on_command(struct fake *f)
 		break;
 	case FAKE_FETCHES:
 		result = f->fetches;
+		break;
+	case FAKE_FETCHED:
+		result = f->fetched;
 		break;
 	case FAKE_REFUSE:
 		f->refuse = 1;

@@ -20,6 +20,7 @@ enum fake_cmd {
 	FAKE_RETURN, /* expire all claims, wake everybody */
 	FAKE_LOSE_FETCH, /* the next fetch is done, its answer never comes */
 	FAKE_FETCHES, /* returns requests for a fetch so far */
+	FAKE_FETCHED, /* returns records in the answers to them */
 	FAKE_REFUSE, /* the next message is refused with NOSPACE */
 	FAKE_COUNT /* returns messages in the log */
 };

@@ -14,7 +14,8 @@
  * src/shm/ring.c: lt_ring_next_offset
  * src/store/publish.c: append feed commit_feeds index_batch
  * src/store/feed.c: lt_feed_ring
- * src/client/take.c: lt_take_begin from_ring leave_ring from_fetch refill fetch
+ * src/client/take.c: lt_take_begin from_ring leave_ring from_fetch refill
+ * src/client/fetched.c: lt_fetched_ask
  * src/client/take.c: take_one copy_out pass_gap
  * src/client/inlet.c: settle take_ring lt_inlet_subscribe
  * src/queue/ringset.c: lt_ringset_max ring_done lt_ringset_store_gone

@@ -74,6 +74,10 @@ window_stops_at_the_oldest(void **state)
 		assert_int_equal(lt_table_ack(&t, i, 1), LEAT_OK);
 	}
 	assert_int_equal(lt_table_claim(&t, W, 1, 0, &attempt), LEAT_E_LIMIT);
+	assert_true(lt_table_is_full(&t, W));
+	assert_true(lt_table_is_full(&t, 2 * W + 1));
+	assert_false(lt_table_is_full(&t, W + 1));
+	assert_false(lt_table_is_full(&t, 1));
 	lt_table_harvest(&t, 0, 1000, 0, 0, 0, &s);
 	assert_int_equal(s.progress, 0);
 	assert_int_equal(s.claimed, 1);
