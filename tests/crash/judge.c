@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define RETAIN_LOOKS 10 /* 50 ms apart; retention looks every 100 ms */
+
 struct judge {
 	struct world *w;
 	int64_t next[WORLD_QUEUES];
@@ -198,6 +200,36 @@ judge_read(struct judge *j, struct leat *leat, struct leat_consumer *c)
 	}
 }
 
+/* Retention comes behind the last message: read what stays. */
+static int
+await_begin(struct world *w, struct leat *leat)
+{
+	uint64_t until = world_now_ms() + WORLD_PATIENCE_MS;
+	int64_t begin = -1;
+
+	for (int same = 0; same < RETAIN_LOOKS;) {
+		int64_t sum = 0;
+
+		for (uint32_t q = 0; q < WORLD_QUEUES; q++) {
+			struct leat_queue_range r;
+			int status = leat_queue_range(leat, WORLD_TOPIC, q, &r);
+
+			if (status != LEAT_OK || world_now_ms() > until) {
+				world_violate(w,
+				    "judge: the log's begin does not settle: "
+				    "%s (%s)",
+				    leat_status_text(status), leat_error(leat));
+				return 1;
+			}
+			sum += r.min_offset;
+		}
+		same = sum == begin ? same + 1 : 0;
+		begin = sum;
+		world_pause_ms(50);
+	}
+	return 0;
+}
+
 int
 judge_log(struct world *w, uint32_t slot, uint32_t life)
 {
@@ -210,7 +242,7 @@ judge_log(struct world *w, uint32_t slot, uint32_t life)
 
 	(void)slot;
 	(void)life;
-	if (leat == NULL)
+	if (leat == NULL || (w->retain && await_begin(w, leat) != 0))
 		return 1;
 	j.w = w;
 	for (q = 0; q < WORLD_QUEUES; q++)

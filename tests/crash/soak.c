@@ -46,9 +46,6 @@
 	150 /* a shorter soak tells p99, but does not judge it                 \
 	     */
 #define CALM_MS 1000 /* after chaos: nothing is timed */
-/* A short soak has no room for the lag that its chaos makes: what is retained
- * is a third of its load. */
-#define SHORT_MAXIMUM 20000.0
 #define LEAST_PERCENT 40 /* of the maximum; half is wanted */
 #define MAXIMUM_MS 3000 /* measured so long */
 #define MAXIMUM_LONG_MS 10000 /* before a soak of DRIFT_SECONDS */
@@ -493,10 +490,6 @@ run_freely(struct storm *s)
 	soak.maximum = (double)delivered * 1000 / ms;
 	printf("maximum, without chaos: %.0f messages a second (%.1f s);",
 	    soak.maximum, ms / 1000);
-	if (soak.seconds < DRIFT_SECONDS && soak.maximum > SHORT_MAXIMUM) {
-		printf(" taken as %.0f in a short soak;", SHORT_MAXIMUM);
-		soak.maximum = SHORT_MAXIMUM;
-	}
 	for (p = 0; p < WORLD_PRODUCERS; p++) {
 		soak.rate[p] = (unsigned)(soak.maximum / 2 * (double)sent[p] /
 					  (double)all);
