@@ -284,9 +284,9 @@ lt_clients_on_all_producers(struct lt_call *call)
 /* --- passed on -------------------------------------------------------------
  */
 
-/* 307: with its fields and body as they are, and so the answer. */
+/* With its fields as they are; so is the client's answer. */
 void
-lt_clients_on_relayed(struct lt_call *call)
+lt_clients_pass(struct lt_call *call, const void *body, size_t body_bytes)
 {
 	const struct lt_remoting *h = call->request;
 	struct lt_worker *w = call->worker;
@@ -304,12 +304,18 @@ lt_clients_on_relayed(struct lt_call *call)
 	for (uint32_t i = 0; i < h->ext_count; i++)
 		room += 16 + 6 * ((size_t)h->ext[i].name.bytes +
 				     h->ext[i].value.bytes);
-	if (!lt_asked_begin(w, client, h->code, room, call->body_bytes, &q)) {
+	if (!lt_asked_begin(w, client, h->code, room, body_bytes, &q)) {
 		lt_answer_error(w, &call->ticket, LEAT_E_NOMEM);
 		return;
 	}
 	for (uint32_t i = 0; i < h->ext_count; i++)
 		lt_remoting_put_ext(&q.e, &h->ext[i]);
-	lt_asked_end(
-	    &q, call, call->body, call->body_bytes, lt_asked_pass_on, NULL);
+	lt_asked_end(&q, call, body, body_bytes, lt_asked_pass_on, NULL);
+}
+
+/* 307: what a client says of itself. */
+void
+lt_clients_on_relayed(struct lt_call *call)
+{
+	lt_clients_pass(call, call->body, call->body_bytes);
 }

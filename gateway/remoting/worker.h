@@ -123,6 +123,8 @@ void lt_clients_on_all_producers(struct lt_call *call); /* 328 */
  * by the clerk. Any thread; the changes are freed. */
 void lt_clients_tell(
     const struct lt_gateway *g, struct lt_hub_changes *changes);
+/* Pass the request on to the client that it names. */
+void lt_clients_pass(struct lt_call *call, const void *body, size_t body_bytes);
 void lt_clients_closed(struct lt_worker *w, uint64_t conn);
 void lt_clients_tick(struct lt_worker *w, uint64_t now_ms);
 
@@ -154,6 +156,14 @@ void lt_groupcalls_on_groups_of(struct lt_call *call); /* 300 */
 void lt_groupcalls_on_topics_of(struct lt_call *call); /* 343 */
 void lt_groupcalls_on_subscription(struct lt_call *call); /* 345 */
 void lt_groupcalls_on_show(struct lt_call *call); /* 352 */
+
+/* querycalls.c */
+void lt_querycalls_on_query(struct lt_call *call); /* 12 */
+void lt_querycalls_on_view(struct lt_call *call); /* 33 */
+void lt_querycalls_on_consume(struct lt_call *call); /* 309 */
+
+/* replies.c: 324, 325. */
+void lt_replies_on_reply(struct lt_call *call);
 
 /* pull.c: 11, 361. */
 int lt_pull_init(struct lt_worker *w) LT_MUST_CHECK;
