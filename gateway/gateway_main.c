@@ -514,6 +514,7 @@ share(void)
 	snprintf(it.address, sizeof it.address, "%s:%u", o->broker_host,
 	    (unsigned)o->broker_port);
 	it.g.address = it.address;
+	it.g.options = o;
 }
 
 /* leat-queue answers when the log is recovered, however long that takes. */

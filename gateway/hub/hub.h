@@ -125,6 +125,10 @@ uint64_t lt_hub_find(struct lt_hub *hub, struct lt_remoting_text group,
 /* A connection of a group of producers, each in turn. 0: none. */
 uint64_t lt_hub_producer(struct lt_hub *hub, struct lt_remoting_text group);
 
+/* The topics that a group subscribed to, each with a NUL; how many. */
+size_t lt_hub_topics(struct lt_hub *hub, struct lt_remoting_text group,
+    struct lt_buffer *names_out);
+
 struct lt_hub_member {
 	uint64_t conn;
 	const char *client_id, *address;

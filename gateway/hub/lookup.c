@@ -138,3 +138,24 @@ lt_hub_visit(struct lt_hub *hub, struct lt_remoting_text group,
 	lt_hub_unlock(hub);
 	return n;
 }
+
+size_t
+lt_hub_topics(struct lt_hub *hub, struct lt_remoting_text group,
+    struct lt_buffer *names_out)
+{
+	const struct lt_hub_party *party;
+	size_t n = 0;
+
+	lt_hub_lock(hub);
+	party = lt_hub_party_of(hub, LT_HUB_CONSUMERS, group.p, group.bytes);
+	for (const struct lt_hub_ring *r = party == NULL ? NULL
+							 : party->subs.next;
+	     r != NULL && r != &party->subs; r = r->next, n++) {
+		const struct lt_hub_sub *sub =
+		    LT_HUB_OF(struct lt_hub_sub, in_party, r);
+
+		lt_buffer_add(names_out, sub->topic, sub->topic_bytes + 1);
+	}
+	lt_hub_unlock(hub);
+	return n;
+}

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "remoting/worker.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -24,6 +25,8 @@
  * not farther behind the log's end than this, is as good as new: a group that
  * has nothing committed begins with its first message. */
 #define YOUNG_BYTES (INT64_C(4) << 30)
+
+#define ENTRIES_MAX 1000 /* of one answer */
 
 /* What a request is about. */
 struct spot {
@@ -243,6 +246,66 @@ lt_offsetcalls_on_earliest(struct lt_call *call)
 
 	if (find_spot(call, 0, &s) == 0)
 		lt_call_submit(call, ask_range, answer_earliest);
+}
+
+/* --- entries ---------------------------------------------------------------
+ */
+
+static void
+put_entries(struct lt_call *call, const struct spot *s, int64_t at, int32_t max)
+{
+	struct lt_cq_entry e[ENTRIES_MAX];
+	struct lt_buffer *out = &call->made;
+	size_t n = 0;
+
+	if (max > ENTRIES_MAX)
+		max = ENTRIES_MAX;
+	if (at < call->result[0])
+		at = call->result[0];
+	if (at < call->result[1] && max > 0 &&
+	    lt_cq_view_read(call->worker->view, s->topic, (uint32_t)s->queue,
+		at, e, (size_t)max, &n) != LEAT_OK)
+		n = 0;
+	lt_buffer_format(out,
+	    "{\"maxQueueIndex\":%" PRId64 ",\"minQueueIndex\":%" PRId64
+	    ",\"queueData\":[",
+	    call->result[1], call->result[0]);
+	for (size_t i = 0; i < n && at < call->result[1]; i++, at++)
+		lt_buffer_format(out,
+		    "%s{\"eval\":false,\"physicOffset\":%" PRId64
+		    ",\"physicSize\":%" PRIu32 ",\"tagsCode\":%" PRId64 "}",
+		    i > 0 ? "," : "", e[i].log_offset, e[i].bytes,
+		    e[i].tags_code);
+	lt_buffer_text(out, "]}");
+}
+
+static void
+answer_entries(struct lt_call *call, int status)
+{
+	int32_t count = 0;
+	int64_t index = 0;
+	struct spot s;
+
+	(void)read_spot(call->request, 0, &s);
+	(void)!lt_remoting_i64(call->request, "index", &index);
+	(void)!lt_remoting_i32(call->request, "count", &count);
+	if (status == LEAT_OK)
+		put_entries(call, &s, index, count);
+	lt_call_finish(call, status);
+}
+
+void
+lt_offsetcalls_on_entries(struct lt_call *call)
+{
+	int64_t index;
+	struct spot s;
+
+	if (find_spot(call, 0, &s) != 0)
+		return;
+	if (lt_remoting_i64(call->request, "index", &index) != LEAT_OK)
+		lt_answer_lacks(call, "index");
+	else
+		lt_call_submit(call, ask_range, answer_entries);
 }
 
 /* --- a group's progress ----------------------------------------------------

@@ -22,6 +22,7 @@ struct lt_groups;
 struct lt_hub;
 struct lt_naming;
 struct lt_hub_changes;
+struct lt_options;
 struct lt_post;
 struct lt_post_box;
 struct lt_sharing;
@@ -44,6 +45,7 @@ struct lt_gateway {
 	struct lt_sharing *sharing; /* what leat-queue is told of members */
 	const char *broker_name, *cluster_name;
 	const char *address; /* that clients dial, "host:port" */
+	const struct lt_options *options; /* NULL: not told to tools */
 	uint32_t store_ip; /* host order: in message ids */
 	uint16_t store_port;
 	uint32_t max_body_bytes;
@@ -135,6 +137,7 @@ void lt_offsetcalls_on_by_time(struct lt_call *call); /* 29 */
 void lt_offsetcalls_on_max(struct lt_call *call); /* 30 */
 void lt_offsetcalls_on_min(struct lt_call *call); /* 31 */
 void lt_offsetcalls_on_earliest(struct lt_call *call); /* 32 */
+void lt_offsetcalls_on_entries(struct lt_call *call); /* 321 */
 void lt_offsetcalls_on_lock(struct lt_call *call); /* 41 */
 void lt_offsetcalls_on_unlock(struct lt_call *call); /* 42 */
 
@@ -164,6 +167,21 @@ void lt_querycalls_on_consume(struct lt_call *call); /* 309 */
 
 /* replies.c: 324, 325. */
 void lt_replies_on_reply(struct lt_call *call);
+
+/* lagcalls.c */
+void lt_lagcalls_on_lag(struct lt_call *call); /* 208 */
+void lt_lagcalls_on_reset(struct lt_call *call); /* 222 */
+void lt_lagcalls_on_span(struct lt_call *call); /* 303 */
+void lt_lagcalls_on_copy(struct lt_call *call); /* 314 */
+void lt_lagcalls_on_lag_of_all(struct lt_call *call); /* 317 */
+
+/* brokercalls.c */
+void lt_brokercalls_on_set_config(struct lt_call *call); /* 25 */
+void lt_brokercalls_on_config(struct lt_call *call); /* 26 */
+void lt_brokercalls_on_figures(struct lt_call *call); /* 28 */
+void lt_brokercalls_on_cleaned(struct lt_call *call); /* 306, 316, 329 */
+void lt_brokercalls_on_statistics(struct lt_call *call); /* 315 */
+void lt_brokercalls_on_replicas(struct lt_call *call); /* 907 */
 
 /* pull.c: 11, 361. */
 int lt_pull_init(struct lt_worker *w) LT_MUST_CHECK;

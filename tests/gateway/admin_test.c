@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "hub/offsets.h"
 #include "remoting/groups.h"
 
 /* Maps keyed by queues are no JSON: such a key becomes a text "t/0". */
@@ -289,6 +290,189 @@ test_who_consumes(void **state)
 	leat_unsubscribe(c);
 }
 
+#define BEAT                                                                   \
+	"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\","       \
+	"\"subscriptionDataSet\":[{\"topic\":\"t\"}]}]}"
+
+static int32_t
+commit(const char *offset)
+{
+	struct reply r;
+
+	return call(15,
+	    FIELDS({"consumerGroup", "g"}, {"topic", "t"}, {"queueId", "0"},
+		{"commitOffset", offset}),
+	    NULL, &r);
+}
+
+static int64_t
+committed(const char *group)
+{
+	struct reply r;
+
+	assert_int_equal(
+	    call(14,
+		FIELDS({"consumerGroup", group}, {"topic", "t"},
+		    {"queueId", "0"}, {"setZeroIfNotFound", "false"}),
+		NULL, &r),
+	    LT_CODE_SUCCESS);
+	return number(&r, "offset");
+}
+
+/* A group of remote members on two queues, with `count` messages in one. */
+static void
+make_group(int count)
+{
+	struct reply r;
+
+	assert_int_equal(set_topic("t", "2", "2", "6"), LT_CODE_SUCCESS);
+	assert_int_equal(call(34, NONE, BEAT, &r), LT_CODE_SUCCESS);
+	for (int i = 0; i < count; i++) {
+		await(send_message("t", "0", "x"), &r);
+		assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+	}
+}
+
+static void
+test_lag(void **state)
+{
+	struct reply r;
+
+	make_group(4);
+	assert_int_equal(commit("3"), LT_CODE_SUCCESS);
+	for (int i = 0; i < 2; i++) { /* the topic named, or found */
+		const struct field who[] = {{"consumerGroup", "g"},
+		    {"topic", i == 0 ? "t" : ""}, {NULL, NULL}};
+
+		assert_int_equal(call(208, who, NULL, &r), LT_CODE_SUCCESS);
+		check(&r, "offsetTable t/0 brokerOffset", "i", 4);
+		check(&r, "offsetTable t/0 consumerOffset", "i", 3);
+		check(&r, "offsetTable t/1 brokerOffset", "i", 0);
+		check(&r, "offsetTable t/1 lastTimestamp", "i", 0);
+	}
+	assert_int_equal(
+	    call(208, FIELDS({"consumerGroup", "none"}), NULL, &r), 0);
+	check(&r, "", "{sfs{}}", "consumeTps", 0.0, "offsetTable");
+	assert_int_equal(call(208, NONE, NULL, &r), LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(
+	    call(303, FIELDS({"group", "g"}, {"topic", "t"}), NULL, &r), 0);
+	assert_non_null(strstr(text(&r), "\"consumeTimeStampStr\":\"20"));
+	assert_non_null(strstr(text(&r), "\"minTimeStamp\":0,"));
+	json_decref(parse(&r));
+	assert_int_equal(call(303, NONE, NULL, &r), LT_CODE_SYSTEM_ERROR);
+	/* Copied. */
+	assert_int_equal(call(314,
+			     FIELDS({"srcGroup", "g"}, {"destGroup", "h"},
+				 {"topic", "t"}, {"offline", "false"}),
+			     NULL, &r),
+	    LT_CODE_SUCCESS);
+	assert_int_equal(committed("h"), 3);
+	assert_int_equal(call(314, NONE, NULL, &r), LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(call(317, NONE, NULL, &r), LT_CODE_SUCCESS);
+	json_decref(parse(&r));
+	/* The entries themselves. */
+	assert_int_equal(call(321,
+			     FIELDS({"topic", "t"}, {"queueId", "0"},
+				 {"index", "1"}, {"count", "2"}),
+			     NULL, &r),
+	    LT_CODE_SUCCESS);
+	check(&r, "maxQueueIndex", "i", 4);
+	json_t *v = parse(&r);
+	assert_int_equal(json_array_size(json_object_get(v, "queueData")), 2);
+	json_decref(v);
+	assert_int_equal(
+	    call(321,
+		FIELDS({"topic", "t"}, {"queueId", "0"},
+		    {"index", "-9223372036854775808"}, {"count", "2147483647"}),
+		NULL, &r),
+	    LT_CODE_SUCCESS);
+	v = parse(&r);
+	assert_int_equal(json_array_size(json_object_get(v, "queueData")), 4);
+	json_decref(v);
+}
+
+static int32_t
+reset(const char *topic, const char *group, const char *ms, const char *queue,
+    const char *offset, struct reply *r)
+{
+	return call(222,
+	    FIELDS({"topic", topic}, {"group", group}, {"timestamp", ms},
+		{"isForce", "true"}, {"queueId", queue}, {"offset", offset}),
+	    NULL, r);
+}
+
+/* What Apache's broker does: the value at once, then 21 for the next pull, and
+ * no commit in between. */
+static void
+test_reset(void **state)
+{
+	const struct field pull[] = {{"consumerGroup", "g"}, {"topic", "t"},
+	    {"queueId", "0"}, {"queueOffset", "5"}, {"maxMsgNums", "32"},
+	    {"sysFlag", "0"}, {NULL, NULL}};
+	struct reply r;
+
+	make_group(5);
+	assert_int_equal(commit("5"), LT_CODE_SUCCESS);
+	assert_int_equal(reset("t", "g", "0", "-1", "-1", &r), LT_CODE_SUCCESS);
+	check(&r, "offsetTable", "{si,si}", "t/0", 0, "t/1", 0);
+	assert_int_equal(committed("g"), 0);
+	assert_int_equal(commit("5"), LT_CODE_SUCCESS);
+	assert_int_equal(committed("g"), 0);
+	assert_int_equal(call(11, pull, NULL, &r), LT_CODE_PULL_MOVED);
+	assert_int_equal(number(&r, "nextBeginOffset"), 0);
+	assert_int_equal(commit("2"), LT_CODE_SUCCESS);
+	assert_int_equal(committed("g"), 2);
+	assert_int_equal(
+	    reset("t", "g", "-1", "-1", "-1", &r), LT_CODE_SUCCESS);
+	check(&r, "offsetTable", "{si,si}", "t/0", 5, "t/1", 0);
+	assert_int_equal(reset("t", "g", "-1", "0", "3", &r), LT_CODE_SUCCESS);
+	check(&r, "offsetTable", "{si}", "t/0", 3);
+	assert_int_equal(committed("g"), 3);
+	/* And it is leat-queue's as well. */
+	lt_offsets_forget_group(it.g.hub, (struct lt_remoting_text){"g", 1});
+	assert_int_equal(committed("g"), 3);
+	assert_int_equal(reset("t", "g", "0", "0", "9223372036854775807", &r),
+	    LT_CODE_SUCCESS);
+	check(&r, "offsetTable", "{si}", "t/0", 5);
+	assert_int_equal(reset("none", "g", "0", "-1", "-1", &r), 17);
+	assert_int_equal(reset("t", "none", "0", "-1", "-1", &r), 26);
+	assert_int_equal(reset("t", "g", "0", "2", "-1", &r), 1);
+	assert_int_equal(reset("t", "g", "x", "-1", "-1", &r), 1);
+	assert_int_equal(reset("t", "g", "0", "x", "-1", &r), 1);
+	assert_int_equal(
+	    reset("t", "g", "0", "-1", "99999999999999999999", &r), 1);
+	assert_int_equal(call(222, NONE, NULL, &r), 1);
+}
+
+static void
+test_broker(void **state)
+{
+	struct reply r;
+
+	assert_int_equal(call(28, NONE, NULL, &r), LT_CODE_SUCCESS);
+	check(&r, "table brokerActive", "s", "true");
+	check(&r, "table putTps", "s", "0.0 0.0 0.0");
+	check(&r, "table brokerVersionDesc", "s", "V5_3_3");
+	assert_int_equal(call(26, NONE, NULL, &r), LT_CODE_SUCCESS);
+	assert_non_null(strstr(text(&r), "\nbrokerClusterName=leat\n"));
+	assert_true(lt_remoting_find(&r.h, "version").bytes > 0);
+	assert_int_equal(
+	    call(25, NONE, "brokerId=0\n\nbrokerName=broker-a", &r),
+	    LT_CODE_SUCCESS);
+	assert_int_equal(
+	    call(25, NONE, "brokerId=1\n", &r), LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(call(25, NONE, "brokerId=", &r), LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(call(25, NONE, NULL, &r), LT_CODE_SUCCESS);
+	assert_int_equal(
+	    call(315,
+		FIELDS({"statsName", "TOPIC_PUT_NUMS"}, {"statsKey", "t"}),
+		NULL, &r),
+	    LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(call(306, NONE, NULL, &r), LT_CODE_SUCCESS);
+	assert_int_equal(call(907, NONE, NULL, &r), LT_CODE_SUCCESS);
+	check(&r, "inSyncSlaveNums", "i", 0);
+}
+
 int
 main(void)
 {
@@ -299,6 +483,9 @@ main(void)
 	    T(test_topics_refused),
 	    T(test_groups),
 	    T(test_who_consumes),
+	    T(test_lag),
+	    T(test_reset),
+	    T(test_broker),
 	};
 
 	return cmocka_run_group_tests_name("admin", tests, NULL, NULL);
