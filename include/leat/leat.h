@@ -189,7 +189,8 @@ enum leat_from {
 };
 
 enum leat_mode {
-	LEAT_CLUSTERING = 0, /* members of the group share the messages */
+	LEAT_CLUSTERING = 0, /* members of the group share the messages, or,
+				while there are remote ones, the queues */
 	LEAT_BROADCASTING = 1 /* each member gets all of them */
 };
 

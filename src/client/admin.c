@@ -329,6 +329,11 @@ leat_group_seek(struct leat *leat, const char *group, const char *topic,
 	if (status == LEAT_OK)
 		status = group_pages(leat, LT_OP_GROUP_SEEK, &msg, sizeof(msg),
 		    &msg.cursor, each, user);
+	if (status == LEAT_E_BUSY)
+		return lt_connect_fail(leat, status,
+		    "group %s has remote members: stop them first, or reset "
+		    "the offset as RocketMQ's administrator does",
+		    msg.group);
 	return status > 0
 		   ? status
 		   : failed(leat, status, "cannot seek group", msg.group);

@@ -175,6 +175,16 @@ resume_at(const struct leat_consumer *c, const struct lt_inlet *in)
 	return done < in->table.first ? in->table.first : done;
 }
 
+/* The queue was somebody else's when we last heard of it. */
+static int
+is_left(const struct leat_consumer *c, const struct lt_inlet *in)
+{
+	return in->is_idle ||
+	       (c->grouped && in->table_seg.base != NULL &&
+		   atomic_load_explicit(&in->table.shared->closed,
+		       memory_order_relaxed) == LT_TABLE_LEFT);
+}
+
 int
 lt_inlet_subscribe(
     struct leat_consumer *c, struct lt_inlet *in, uint64_t deadline)
@@ -195,7 +205,7 @@ lt_inlet_subscribe(
 		msg.value = resume_at(c, in);
 	}
 	msg.old_id = in->id;
-	if (in->is_idle)
+	if (is_left(c, in))
 		msg.resume = 2;
 	memcpy(msg.topic, c->topic, sizeof(msg.topic));
 	memcpy(msg.group, c->group, sizeof(msg.group));

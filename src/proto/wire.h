@@ -139,7 +139,8 @@ struct lt_wire_subscribe {
 	uint32_t mode; /* enum leat_mode */
 	uint32_t from; /* enum leat_from */
 	uint32_t resume; /* 1: after EV_MOVED or resume; from/value = position;
-			    2: the same, and the reply had no table */
+			    2: the same, and the reply had no table, or that
+			    was left to others */
 	int64_t value;
 	uint64_t old_id; /* resume: subscription replaced, 0: none */
 	char topic[LT_NAME_FIELD];

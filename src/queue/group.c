@@ -330,6 +330,16 @@ claims_new(struct lt_manager *m, struct lt_progress *p, uint32_t uid)
 }
 
 void
+lt_group_claims_close(struct lt_claims *c, uint32_t why)
+{
+	uint32_t open = LT_TABLE_OPEN;
+
+	/* release: members look at it last; what was said first counts */
+	(void)atomic_compare_exchange_strong_explicit(&c->table.shared->closed,
+	    &open, why, memory_order_release, memory_order_relaxed);
+}
+
+void
 lt_group_claims_free(struct lt_manager *m, struct lt_claims *c, int keep)
 {
 	struct lt_sub *sub;
@@ -339,10 +349,8 @@ lt_group_claims_free(struct lt_manager *m, struct lt_claims *c, int keep)
 		sub->claims = NULL;
 	}
 	if (!keep) {
-		/* Also for a member that we lost sight of. release: members
-		 * look at it last */
-		atomic_store_explicit(
-		    &c->table.shared->closed, 1, memory_order_release);
+		/* Also for a member that we lost sight of. */
+		lt_group_claims_close(c, LT_TABLE_DROPPED);
 		lt_keep_drop(m, LT_KEEP_TABLE, c->id);
 	}
 	c->progress->claims = NULL;

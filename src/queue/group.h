@@ -159,6 +159,8 @@ void lt_group_leave(struct lt_manager *m, struct lt_sub *sub, int keep_claims);
 void lt_group_seeking(struct lt_manager *m, struct lt_progress *p, int on);
 /* Replace a live table by one that begins at offset; members are told. */
 void lt_group_move(struct lt_manager *m, struct lt_progress *p, int64_t offset);
+/* Nobody claims in it any more; enum lt_table_closed. */
+void lt_group_claims_close(struct lt_claims *claims, uint32_t why);
 void lt_group_claims_free(
     struct lt_manager *m, struct lt_claims *claims, int keep);
 /* A table from the queue manager before us; takes fd in any case. */

@@ -192,9 +192,7 @@ tell_speaker(struct lt_manager *m, const struct lt_remotes *r)
 static void
 close_table(struct lt_manager *m, struct lt_claims *c)
 {
-	/* release: members look before they claim */
-	atomic_store_explicit(
-	    &c->table.shared->closed, 1, memory_order_release);
+	lt_group_claims_close(c, LT_TABLE_LEFT);
 	c->leave_at_ms = lt_clock_mono_ms() + LT_SHARE_LEAVE_MS;
 	lt_progress_soon(m, c);
 }

@@ -46,6 +46,11 @@ enum lt_claim_state {
 	LT_CLAIM_CLAIMED = 1,
 	LT_CLAIM_DONE = 2
 };
+enum lt_table_closed {
+	LT_TABLE_OPEN = 0,
+	LT_TABLE_DROPPED = 1, /* or replaced */
+	LT_TABLE_LEFT = 2 /* to others; claims may be finished */
+};
 #define LT_CLAIM_TICK_MS 250
 
 struct lt_table_shared {
@@ -57,8 +62,8 @@ struct lt_table_shared {
 	_Atomic int64_t
 	    progress; /* queue manager: done below this; members read */
 	_Atomic uint32_t returned; /* anybody adds 1 after freeing a claim */
-	_Atomic uint32_t
-	    closed; /* queue manager: 1: table dropped or replaced, re-attach */
+	_Atomic uint32_t closed; /* queue manager: enum lt_table_closed; not 0:
+				    claim nothing here, re-attach */
 };
 _Static_assert(offsetof(struct lt_table_shared, cursor) == 128, "table");
 

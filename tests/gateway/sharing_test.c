@@ -15,7 +15,7 @@
 #include "remoting/sharing.h"
 
 #define QUEUES 8
-#define MESSAGES 1200 /* of each queue, most */
+#define MESSAGES 2000 /* of each queue, most */
 #define STILL_MS 400 /* a machine that stands still longer proves less */
 
 /* --- every message once ----------------------------------------------------
@@ -101,7 +101,7 @@ local_step(struct local *l)
 static struct {
 	struct leat *leat;
 	const char *id; /* NULL: it is not there */
-	int must_look;
+	int must_look, must_tell;
 	struct leat_consumer *queues[QUEUES]; /* that it has */
 	int64_t next[QUEUES], committed[QUEUES];
 } remote;
@@ -143,7 +143,9 @@ drop_queue(uint32_t q)
 static void
 on_locals(const char *group, void *user)
 {
-	if (group == NULL || strcmp(group, "g") == 0)
+	if (group == NULL)
+		remote.must_tell = 1;
+	else if (strcmp(group, "g") == 0)
 		remote.must_look = 1;
 }
 
@@ -153,10 +155,14 @@ rebalance(void)
 {
 	size_t locals, before = 0, all_of, average, mod, start;
 	struct lt_buffer ids;
+	int status;
 
 	remote.must_look = 0;
 	lt_buffer_init(&ids, 1 << 20);
-	OK(lt_relay_locals(remote.leat, "g", &ids, &locals, PATIENCE_MS));
+	status = lt_relay_locals(remote.leat, "g", &ids, &locals, PATIENCE_MS);
+	if (status == LEAT_E_AGAIN)
+		return; /* it calls when it knows them */
+	OK(status);
 	for (size_t i = 0, at = 0; i < locals; i++) {
 		const char *id = (const char *)ids.p + at;
 
@@ -198,6 +204,19 @@ remote_leave(void)
 	remote.id = NULL;
 }
 
+/* A new leat-queue: what the old one did not log is lost. */
+static void
+tell_again(void)
+{
+	remote.must_tell = 0;
+	for (uint32_t q = 0; q < QUEUES; q++) {
+		remote.committed[q] = -1;
+		if (remote.queues[q] != NULL)
+			commit(q);
+	}
+	OK(lt_relay_remotes(remote.leat, "g", &remote.id, 1, PATIENCE_MS));
+}
+
 static int
 remote_step(void)
 {
@@ -207,6 +226,8 @@ remote_step(void)
 	lt_relay_pump(remote.leat);
 	if (remote.id == NULL)
 		return 0;
+	if (remote.must_tell)
+		tell_again();
 	if (remote.must_look)
 		rebalance();
 	for (uint32_t q = 0; q < QUEUES; q++) {
@@ -224,6 +245,20 @@ remote_step(void)
 	}
 	all.by_remote += (unsigned)sum;
 	return sum;
+}
+
+static void
+kill_queue_manager(void)
+{
+	struct leat_status_report report;
+	int64_t pid = 0;
+
+	OK(leat_status_get(it.local, &report));
+	for (size_t i = 0; i < LT_COUNT(report.processes); i++)
+		if (strcmp(report.processes[i].name, "leat-queue") == 0)
+			pid = report.processes[i].pid;
+	assert_true(pid > 0);
+	assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
 }
 
 /* --- the story -------------------------------------------------------------
@@ -279,6 +314,27 @@ phase(struct local *l, const char *what, int rounds)
 	assert_int_equal(missing(), 0);
 }
 
+/* A new leat-queue waits for all to come back; what it took is not counted. */
+static void
+await_known(struct local *l)
+{
+	uint64_t give_up = lt_clock_mono_ms() + 3 * PATIENCE_MS;
+	struct lt_buffer ids;
+	size_t count;
+	int status;
+
+	lt_buffer_init(&ids, 1 << 20);
+	do {
+		step(l);
+		status = lt_relay_locals(
+		    remote.leat, "g", &ids, &count, PATIENCE_MS);
+	} while (status == LEAT_E_AGAIN && lt_clock_mono_ms() < give_up);
+	OK(status);
+	assert_int_equal(count, 1);
+	lt_buffer_fini(&ids);
+	all.stood_ms = all.last_ms = 0;
+}
+
 static int
 is_at_end(const struct leat_group *e, void *user)
 {
@@ -308,6 +364,12 @@ test_each_message_once(void **state)
 	assert_non_null(remote.queues[0]);
 	assert_null(remote.queues[QUEUES - 1]);
 	phase(&l, "remote joins, first", 100);
+	leave_some();
+	kill_queue_manager();
+	phase(&l, "leat-queue dies", 100);
+	await_known(&l);
+	assert_non_null(remote.queues[0]);
+	assert_null(remote.queues[QUEUES - 1]);
 	leave_some();
 	remote_leave();
 	phase(&l, "remote leaves", 50);
@@ -439,20 +501,6 @@ await_queues(struct leat_consumer *c, unsigned want)
 		set = queues_of(c);
 	while (set != want && lt_clock_mono_ms() < give_up);
 	assert_int_equal(set, want);
-}
-
-static void
-kill_queue_manager(void)
-{
-	struct leat_status_report report;
-	int64_t pid = 0;
-
-	OK(leat_status_get(it.local, &report));
-	for (size_t i = 0; i < LT_COUNT(report.processes); i++)
-		if (strcmp(report.processes[i].name, "leat-queue") == 0)
-			pid = report.processes[i].pid;
-	assert_true(pid > 0);
-	assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
 }
 
 static void

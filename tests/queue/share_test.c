@@ -172,6 +172,15 @@ ask_again(struct member *l, uint32_t queue, uint32_t resume)
 	sub->offset = r->offset;
 }
 
+static uint32_t
+resume_of(const struct play_sub *sub)
+{
+	return sub->has_table &&
+		       atomic_load(&sub->table.shared->closed) != LT_TABLE_LEFT
+		   ? 1
+		   : 2;
+}
+
 /* Everything that it was told of, until nothing changes; how many events. */
 static unsigned
 follow(struct member *l)
@@ -181,7 +190,7 @@ follow(struct member *l)
 	(void)play_receive(l->client);
 	n = l->client->events[LT_OP_EV_MOVED] - before;
 	for (uint32_t q = 0; n > 0 && q < QUEUES; q++)
-		ask_again(l, q, l->sub[q].has_table ? 1 : 2);
+		ask_again(l, q, resume_of(&l->sub[q]));
 	return n;
 }
 
@@ -584,7 +593,7 @@ restart_queue_manager(struct member *l)
 	play_close(l->client);
 	*l->client = again;
 	for (uint32_t q = 0; q < QUEUES; q++)
-		ask_again(l, q, l->sub[q].has_table ? 1 : 2);
+		ask_again(l, q, resume_of(&l->sub[q]));
 }
 
 static void
@@ -643,8 +652,13 @@ we_die_while_a_queue_goes(void **state)
 	OK(member_claim(&l.sub[0], 2, &attempt));
 	remotes("!remote");
 	play_pump();
-	assert_int_equal(atomic_load(&l.sub[0].table.shared->closed), 1);
+	assert_int_equal(
+	    atomic_load(&l.sub[0].table.shared->closed), LT_TABLE_LEFT);
+	/* It was not told yet, but sees it. */
 	restart_queue_manager(&l);
+	assert_int_equal(owned(&l), 0xf0);
+	play_pass(play_manager()->options.queue_session_grace_ms + 100);
+	assert_int_equal(follow(&l), 4);
 	assert_int_equal(owned(&l), 0xff);
 	assert_int_equal(l.sub[0].offset, 2);
 	member_consume(&l.sub[0], 2, 5);
