@@ -131,6 +131,7 @@ locals(const char **out, size_t max)
 
 struct member {
 	struct play_client *client;
+	unsigned heard; /* of its client's events */
 	struct play_sub sub[QUEUES];
 };
 
@@ -138,6 +139,7 @@ static void
 join_all(struct member *l, struct play_client *client)
 {
 	l->client = client;
+	l->heard = client->events[LT_OP_EV_MOVED];
 	for (uint32_t q = 0; q < QUEUES; q++)
 		OK(play_subscribe(client, &l->sub[q], "s", q, "g",
 		    LEAT_CLUSTERING, "", LEAT_FROM_BEGIN, 0));
@@ -185,10 +187,11 @@ resume_of(const struct play_sub *sub)
 static unsigned
 follow(struct member *l)
 {
-	unsigned before = l->client->events[LT_OP_EV_MOVED], n;
+	unsigned n;
 
 	(void)play_receive(l->client);
-	n = l->client->events[LT_OP_EV_MOVED] - before;
+	n = l->client->events[LT_OP_EV_MOVED] - l->heard;
+	l->heard += n;
 	for (uint32_t q = 0; n > 0 && q < QUEUES; q++)
 		ask_again(l, q, resume_of(&l->sub[q]));
 	return n;
@@ -297,6 +300,9 @@ a_commit_is_progress(void **state)
 	member_restart_broker();
 	member_connect_client(&gateway);
 	assert_int_equal(progress(3), 7);
+	remotes("!remote");
+	assert_int_equal(member_delete_group("g"), LEAT_E_BUSY);
+	remotes("");
 	OK(member_delete_group("g"));
 	assert_int_equal(progress(3), -1);
 }
@@ -500,6 +506,7 @@ a_local_member_comes_and_goes(void **state)
 	remotes("!remote");
 	(void)follow(&a);
 	assert_int_equal(owned(&a), 0xf0);
+	play_pass(LT_SHARE_GAIN_MS + 100);
 	OK(member_claim(&a.sub[7], 0, &attempt));
 	OK(member_claim(&a.sub[4], 0, &attempt));
 	member_connect_client(&second);
@@ -592,6 +599,7 @@ restart_queue_manager(struct member *l)
 	OK(play_resume(&again, l->client));
 	play_close(l->client);
 	*l->client = again;
+	l->heard = 0;
 	for (uint32_t q = 0; q < QUEUES; q++)
 		ask_again(l, q, resume_of(&l->sub[q]));
 }
