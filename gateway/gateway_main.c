@@ -46,6 +46,8 @@
 #define BIND_TRIES 30 /* of 10 ms: a predecessor is going */
 #define LANE_BYTES (4u << 20)
 #define NAMES_PORT 9876
+#define VIP_BELOW 2 /* some clients send to the port two lower */
+#define LISTENERS_MAX 16
 #define WORKERS_MAX 64
 #define THREADS_DEFAULT_MAX 4
 
@@ -56,7 +58,7 @@ enum {
 };
 
 struct listener {
-	int fd; /* -1: none */
+	int fd;
 	enum lt_role role;
 };
 
@@ -64,7 +66,8 @@ static struct {
 	struct lt_options options;
 	struct lt_segment counters;
 	int dir, store_dir;
-	struct listener listeners[2];
+	struct listener listeners[LISTENERS_MAX];
+	size_t listener_count;
 	struct sockaddr_in servers[LT_REGISTRAR_SERVERS_MAX];
 	size_t server_count;
 	char address[80]; /* that clients dial */
@@ -189,47 +192,99 @@ resolve(const char *text, struct sockaddr_in *out)
 	return out->sin_port != 0 ? 0 : -1;
 }
 
-/* text: the setting. "": a port on loopback, if it is free. */
 static void
-open_listener(struct listener *l, const char *name, const char *text,
-    uint16_t port, enum lt_role role)
+add_listener(int fd, const char *name, uint16_t port, enum lt_role role)
+{
+	if (it.listener_count == LISTENERS_MAX)
+		fatal("setting=gateway.%s fix=\"name at most %d addresses\"",
+		    name, LISTENERS_MAX / 2);
+	it.listeners[it.listener_count++] =
+	    (struct listener){.fd = fd, .role = role};
+	lt_log_info("listening", "role=%s port=%u", name, port);
+}
+
+/* Where the setting says: it must be free, now or when a predecessor is gone.
+ */
+static void
+open_listener(const char *name, const char *text, enum lt_role role)
 {
 	const struct timespec pause = {.tv_nsec = 10000000};
-	struct sockaddr_in at = {.sin_family = AF_INET,
-	    .sin_port = htons(port),
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int rc = LEAT_E_BUSY;
+	struct sockaddr_in at;
+	int fd, rc = LEAT_E_BUSY;
 
-	l->role = role;
-	l->fd = -1;
-	if (strcmp(text, "none") == 0)
-		return;
-	if (text[0] != 0 && resolve(text, &at) != 0)
+	if (resolve(text, &at) != 0)
 		fatal("setting=gateway.%s value=\"%s\" fix=\"write HOST:PORT, "
 		      "an address of this host\"",
 		    name, text);
 	for (int i = 0; rc == LEAT_E_BUSY && i < BIND_TRIES; i++) {
 		if (i > 0)
 			nanosleep(&pause, NULL);
-		rc = lt_net_bind(&at, &l->fd);
-		if (text[0] == 0 && rc != LEAT_OK)
-			break;
+		rc = lt_net_bind(&at, &fd);
 	}
-	if (rc == LEAT_OK) {
-		lt_log_info(
-		    "listening", "role=%s port=%u", name, ntohs(at.sin_port));
-		return;
-	}
-	l->fd = -1;
-	if (text[0] != 0)
+	if (rc != LEAT_OK)
 		fatal("setting=gateway.%s value=\"%s\" status=%s fix=\"stop "
 		      "who listens there, or write another address\"",
 		    name, text, leat_status_name(rc));
-	lt_log_warn("not-listening",
-	    "role=%s port=%u status=%s fix=\"set gateway.%s to another "
-	    "address, "
-	    "or to none\"",
-	    name, port, leat_status_name(rc), name);
+	add_listener(fd, name, ntohs(at.sin_port), role);
+}
+
+static void
+open_listeners(const char *name, char *list, enum lt_role role)
+{
+	char *rest = NULL;
+
+	if (strcmp(list, "none") == 0)
+		return;
+	for (char *s = strtok_r(list, ";, ", &rest); s != NULL;
+	     s = strtok_r(NULL, ";, ", &rest))
+		open_listener(name, s, role);
+}
+
+/* Not configured: on loopback, if it is free. */
+static void
+open_default(const char *name, uint16_t port, enum lt_role role)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET,
+	    .sin_port = htons(port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd;
+	int rc = lt_net_bind(&at, &fd);
+
+	if (rc == LEAT_OK)
+		add_listener(fd, name, port, role);
+	else
+		lt_log_warn("not-listening",
+		    "role=%s port=%u status=%s fix=\"set gateway.%s to "
+		    "another address, or to none\"",
+		    name, port, leat_status_name(rc), name);
+}
+
+static void
+open_all(struct lt_options *o)
+{
+	uint16_t port = (uint16_t)o->broker_port;
+
+	if (o->gateway_listen[0] != 0)
+		open_listeners("listen", o->gateway_listen, LT_ROLE_BROKER);
+	else {
+		open_default("listen", port, LT_ROLE_BROKER);
+		if (port > VIP_BELOW)
+			open_default("listen", (uint16_t)(port - VIP_BELOW),
+			    LT_ROLE_BROKER);
+	}
+	if (o->gateway_names[0] != 0)
+		open_listeners("names", o->gateway_names, LT_ROLE_NAMES);
+	else
+		open_default("names", NAMES_PORT, LT_ROLE_NAMES);
+}
+
+static int
+has_role(enum lt_role role)
+{
+	for (size_t i = 0; i < it.listener_count; i++)
+		if (it.listeners[i].role == role)
+			return 1;
+	return 0;
 }
 
 static void
@@ -296,12 +351,10 @@ thread_count(void)
 static void
 share_listeners(struct lt_worker *w)
 {
-	for (size_t i = 0; i < LT_COUNT(it.listeners); i++) {
+	for (size_t i = 0; i < it.listener_count; i++) {
 		const struct listener *l = &it.listeners[i];
 		int fd;
 
-		if (l->fd < 0)
-			continue;
 		fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0 || lt_net_listen(w->net, fd, (int)l->role,
 				  (enum lt_net_tls)it.options.gateway_tls,
@@ -430,10 +483,19 @@ control_ready(void *user)
 	}
 }
 
+/* Somebody waits for name servers to hear of a topic. */
+static void
+woken(void *user)
+{
+	if (!it.is_stopping)
+		lt_registrar_tick(it.registrar, lt_clock_mono_ms());
+}
+
 static const struct lt_net_owner owner = {
     .cut = cut,
     .opened = opened,
     .frame = frame,
+    .woken = woken,
     .tick = tick,
     .closed = closed,
 };
@@ -464,6 +526,7 @@ start_main_loop(const struct leat_options *session)
 		rc = lt_net_watch(it.net, SUPERVISOR_FD, control_ready, NULL);
 	if (rc != LEAT_OK)
 		fatal("what=\"cannot start\" status=%s", leat_status_name(rc));
+	it.g.registrar = it.registrar;
 }
 
 /* --- start and end ---------------------------------------------------------
@@ -472,17 +535,13 @@ start_main_loop(const struct leat_options *session)
 static void
 before_sandbox(void)
 {
-	const struct lt_options *o = &it.options;
 
 	if (lt_sys_mkdirs(it.dir, "store") != LEAT_OK ||
 	    (it.store_dir = lt_sys.openat(
 		 it.dir, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
 		fatal("what=\"cannot open DIR/store\" error=\"%s\"",
 		    strerror(errno));
-	open_listener(&it.listeners[0], "listen", o->gateway_listen,
-	    (uint16_t)o->broker_port, LT_ROLE_BROKER);
-	open_listener(&it.listeners[1], "names", o->gateway_names, NAMES_PORT,
-	    LT_ROLE_NAMES);
+	open_all(&it.options);
 	find_servers();
 	load_tls();
 	lt_namesjson_seed();
@@ -499,7 +558,7 @@ share(void)
 
 	if (rc == LEAT_OK)
 		rc = lt_gateway_open(&it.g);
-	if (rc == LEAT_OK && it.listeners[1].fd >= 0)
+	if (rc == LEAT_OK && has_role(LT_ROLE_NAMES))
 		rc = lt_naming_create(&names, &it.g.naming);
 	if (rc != LEAT_OK)
 		fatal("what=\"out of memory\"");
@@ -513,7 +572,8 @@ share(void)
 	it.g.auto_create = o->queue_auto_create != 0;
 	snprintf(it.address, sizeof it.address, "%s:%u", o->broker_host,
 	    (unsigned)o->broker_port);
-	it.g.address = it.address;
+	if (has_role(LT_ROLE_BROKER)) /* else nobody is to dial us */
+		it.g.address = it.address;
 	it.g.options = o;
 }
 

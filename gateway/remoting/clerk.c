@@ -13,7 +13,10 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
+#include "remoting/registrar.h"
 #include "remoting/worker.h"
+
+#define TOLD_MS 300
 
 struct item {
 	STAILQ_ENTRY(item) link;
@@ -94,6 +97,8 @@ run(void *arg)
 		STAILQ_REMOVE_HEAD(&clerk->waiting, link);
 		pthread_mutex_unlock(&clerk->lock);
 		it->status = it->work(clerk->leat, it->call);
+		/* Who made a topic may ask for its route next. */
+		lt_registrar_await(it->call->worker->g->registrar, TOLD_MS);
 		pthread_mutex_lock(&clerk->lock);
 		clerk->count--;
 		STAILQ_INSERT_TAIL(&it->inbox->back, it, link);

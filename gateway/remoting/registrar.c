@@ -6,8 +6,10 @@
 #include "remoting/registrar.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
@@ -29,6 +31,8 @@ struct server {
 	int is_up;
 	uint64_t next_ms;
 	int32_t said; /* code of the last answer that was logged, -1: none */
+	int32_t opaque; /* of the registration sent last */
+	uint64_t sent, told; /* changes that it had, that were answered */
 };
 
 struct lt_registrar {
@@ -43,6 +47,10 @@ struct lt_registrar {
 	struct lt_data_version version;
 	uint64_t digest, changes, look_ms;
 	int is_listed;
+	pthread_mutex_t lock;
+	pthread_cond_t told_more;
+	uint64_t told; /* lock; changes that all know who can be reached */
+	int is_long; /* lock; the list */
 	int32_t opaque;
 	size_t server_count;
 	struct server servers[LT_REGISTRAR_SERVERS_MAX];
@@ -149,7 +157,55 @@ tell(struct lt_registrar *r, struct server *s, struct lt_conn *c)
 	if (lt_registration_frame(
 		&r->registration, 0, ++r->opaque, &r->frame) == LEAT_OK)
 		(void)!send_frame(r, c);
+	s->opaque = r->opaque;
+	s->sent = r->changes;
 	s->next_ms = lt_clock_mono_ms() + PERIOD_MS;
+}
+
+/* Who waits for it hears what is known everywhere now. */
+static void
+spread(struct lt_registrar *r)
+{
+	uint64_t least = r->changes;
+
+	for (size_t i = 0; i < r->server_count; i++)
+		if (r->servers[i].is_up && r->servers[i].told < least)
+			least = r->servers[i].told;
+	pthread_mutex_lock(&r->lock);
+	if (least != r->told)
+		pthread_cond_broadcast(&r->told_more);
+	r->told = least;
+	r->is_long = r->registration.topic_count > LT_REGISTRAR_AWAITED_MAX;
+	pthread_mutex_unlock(&r->lock);
+}
+
+void
+lt_registrar_await(struct lt_registrar *r, int timeout_ms)
+{
+	struct timespec until;
+	uint64_t changes;
+	int err = 0;
+
+	if (r == NULL || r->config.gateway->address == NULL)
+		return;
+	changes = r->config.topic_changes();
+	pthread_mutex_lock(&r->lock);
+	err = r->told >= changes || r->is_long;
+	pthread_mutex_unlock(&r->lock);
+	if (err)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += timeout_ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	lt_net_wake(r->net);
+	pthread_mutex_lock(&r->lock);
+	while (r->told < changes && err == 0)
+		err = pthread_cond_timedwait(&r->told_more, &r->lock, &until);
+	pthread_mutex_unlock(&r->lock);
 }
 
 static void
@@ -174,14 +230,18 @@ keep_told(struct lt_registrar *r, struct server *s, int changed, uint64_t now)
 void
 lt_registrar_tick(struct lt_registrar *r, uint64_t now_ms)
 {
-	int changed = list(r, now_ms);
+	int changed;
 
+	if (r->config.gateway->address == NULL)
+		return; /* no broker, nothing to tell */
+	changed = list(r, now_ms);
 	if (!r->is_listed)
 		return;
 	if (changed)
 		lt_naming_offer(r->config.gateway->naming, &r->registration);
 	for (size_t i = 0; i < r->server_count; i++)
 		keep_told(r, &r->servers[i], changed, now_ms);
+	spread(r);
 }
 
 static struct server *
@@ -220,6 +280,7 @@ lt_registrar_closed(struct lt_registrar *r, struct lt_conn *c)
 	s->conn = 0;
 	s->is_up = 0;
 	s->next_ms = lt_clock_mono_ms() + RETRY_MS;
+	spread(r);
 }
 
 int
@@ -235,7 +296,7 @@ lt_registrar_frame(
 		rc = lt_remoting_decode(&f, &r->reply);
 	if (rc != LEAT_OK || s == NULL)
 		return LEAT_E_CORRUPT;
-	if (r->reply.opaque != r->opaque ||
+	if (r->reply.opaque != s->opaque ||
 	    lt_registration_answer(&r->reply, &a) != LEAT_OK)
 		return LEAT_OK;
 	if (a.code != s->said && a.code == 0)
@@ -245,6 +306,8 @@ lt_registrar_frame(
 		lt_log_warn("not-registered", "namesrv=%s code=%d why=\"%.*s\"",
 		    s->text, a.code, (int)a.remark.bytes, a.remark.p);
 	s->said = a.code;
+	s->told = s->sent;
+	spread(r);
 	return LEAT_OK;
 }
 
@@ -279,18 +342,26 @@ lt_registrar_create(const struct lt_registrar_config *config,
     struct lt_net *net, struct lt_registrar **out)
 {
 	struct lt_registrar *r = lt_mem_alloc(sizeof *r);
+	pthread_condattr_t monotonic;
 	int status;
 
 	if (r == NULL)
 		return LEAT_E_NOMEM;
 	r->config = *config;
 	r->net = net;
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->told_more, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	lt_buffer_init(&r->names, NAMES_BYTES_MAX);
 	lt_buffer_init(&r->frame, NAMES_BYTES_MAX);
 	r->registration = (struct lt_registration){
 	    .cluster = lt_call_text(config->gateway->cluster_name),
 	    .broker = lt_call_text(config->gateway->broker_name),
-	    .address = lt_call_text(config->gateway->address),
+	    .address = lt_call_text(config->gateway->address != NULL
+					? config->gateway->address
+					: ""),
 	};
 	for (size_t i = 0; i < config->server_count; i++) {
 		struct server *s = &r->servers[r->server_count++];
@@ -317,6 +388,8 @@ lt_registrar_destroy(struct lt_registrar *r)
 	if (r == NULL)
 		return;
 	leat_close(r->leat);
+	pthread_cond_destroy(&r->told_more);
+	pthread_mutex_destroy(&r->lock);
 	lt_buffer_fini(&r->names);
 	lt_buffer_fini(&r->frame);
 	lt_mem_free(r->topics);

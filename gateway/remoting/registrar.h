@@ -21,9 +21,11 @@ struct lt_registrar;
 
 #define LT_REGISTRAR_TAG 1000 /* of our connections: and higher */
 #define LT_REGISTRAR_SERVERS_MAX 16
+#define LT_REGISTRAR_AWAITED_MAX 5000 /* topics */
 
 struct lt_registrar_config {
-	const struct lt_gateway *gateway; /* borrowed; has an address */
+	const struct lt_gateway
+	    *gateway; /* borrowed; no address: tells nothing */
 	const struct sockaddr_in *servers; /* other name servers */
 	size_t server_count;
 	struct leat_options session;
@@ -39,6 +41,11 @@ void lt_registrar_opened(struct lt_registrar *r, struct lt_conn *c);
 void lt_registrar_closed(struct lt_registrar *r, struct lt_conn *c);
 int lt_registrar_frame(
     struct lt_registrar *r, struct lt_conn *c, uint8_t *p, size_t bytes);
+/* Wait until name servers that can be reached know the topics that there are
+ * now; at most timeout_ms. Any thread but the loop's; NULL: nothing to wait
+ * for. Returns at once where topics are so many that each list is long: then
+ * they are told when the loop looks. */
+void lt_registrar_await(struct lt_registrar *r, int timeout_ms);
 /* Say goodbye: clients look elsewhere. 1: something was sent, so the loop
  * should have a moment. */
 int lt_registrar_leave(struct lt_registrar *r);

@@ -24,6 +24,7 @@ struct lt_naming;
 struct lt_hub_changes;
 struct lt_options;
 struct lt_post;
+struct lt_registrar;
 struct lt_post_box;
 struct lt_sharing;
 struct lt_sending; /* send.c */
@@ -41,10 +42,12 @@ struct lt_gateway {
 	struct lt_clerk *clerk;
 	struct lt_post *post; /* letters between workers */
 	struct lt_groups *groups; /* their configuration */
+	struct lt_registrar *registrar; /* NULL: nobody else is told */
 	struct lt_naming *naming; /* NULL: no name server here */
 	struct lt_sharing *sharing; /* what leat-queue is told of members */
 	const char *broker_name, *cluster_name;
-	const char *address; /* that clients dial, "host:port" */
+	const char
+	    *address; /* that clients dial, "host:port"; NULL: none can */
 	const struct lt_options *options; /* NULL: not told to tools */
 	uint32_t store_ip; /* host order: in message ids */
 	uint16_t store_port;

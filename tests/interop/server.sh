@@ -150,7 +150,7 @@ leat_config() {
 		segment_bytes = 64m
 		level = $([ "${LEAT_INTEROP_FLUSH:-sync}" = sync ] && echo synced || echo logged)
 		[gateway]
-		listen = 127.0.0.1:$broker
+		listen = 127.0.0.1:$broker;127.0.0.1:$((broker - 2))
 		names = none
 		namesrv = 127.0.0.1:$namesrv
 	END
