@@ -568,8 +568,7 @@ due_of(const struct lt_record_view *view, int64_t *due_out)
 int64_t
 lt_record_tags_code(const struct lt_record_view *view)
 {
-	static const char schedule[] = "SCHEDULE_TOPIC_XX"
-				       "XX";
+	static const char schedule[] = LT_NAME_SCHEDULE_TOPIC;
 	const char *tag;
 	size_t bytes;
 	int64_t due;
