@@ -657,13 +657,19 @@ static const handler start_table[] = {
 int
 lt_control_start(struct lt_duty *d, int control)
 {
+	struct pollfd p = {.fd = control, .events = POLLIN};
 	int status = LEAT_OK;
 
 	d->control = control;
 	d->dir = -1;
 	while (status == LEAT_OK && d->dir < 0) {
-		status = receive(control, 'U', 0, &in);
-		if (status == LEAT_OK)
+		/* The socket does not block: the supervisor may be slower. */
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			return LEAT_E_IO;
+		status = receive(control, 'U', MSG_DONTWAIT, &in);
+		if (status == LEAT_E_AGAIN)
+			status = LEAT_OK;
+		else if (status == LEAT_OK)
 			status = dispatch(
 			    d, start_table, LT_COUNT(start_table), &in);
 	}

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,14 +86,40 @@ send_kept(struct world *w)
 		proc_send_fds(w->control, &keep, sizeof(keep), &w->state, 1);
 }
 
+/* It runs its own program, and waits (or ended). */
+static void
+await_sleep(pid_t pid)
+{
+	char path[64], text[256];
+	int fd, there = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	while (!there) {
+		ssize_t n;
+
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_true(fd >= 0);
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+		assert_true(n > 0);
+		text[n] = 0;
+		there = strstr(text, "leat-store) S ") != NULL ||
+			strstr(text, ") Z ") != NULL;
+		sched_yield();
+	}
+}
+
 void
 proc_spawn(struct world *w, const char *failpoint)
 {
 	struct lt_wire_start start;
 	int control[2], peer[2], fds[3];
 
+	/* As leatd makes it: neither end blocks. */
 	assert_int_equal(
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		0, control),
+	    0);
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, peer), 0);
 	w->pid = fork();
@@ -115,6 +142,8 @@ proc_spawn(struct world *w, const char *failpoint)
 	w->control = control[0];
 	w->peer = peer[0];
 	w->generation++;
+	if (w->is_late)
+		await_sleep(w->pid);
 	send_kept(w);
 	memset(&start, 0, sizeof(start));
 	lt_wire_init(&start.h, LT_OP_SUP_START, sizeof(start), 0, 0);

@@ -28,6 +28,7 @@ struct world {
 	struct lt_segment beacon_seg;
 	const struct lt_beacon_shared *beacon;
 	uint32_t topics_told; /* by E_TOPIC */
+	int is_late; /* the supervisor says START to a store that waits */
 	int is_kept_again; /* the store made its state anew */
 };
 

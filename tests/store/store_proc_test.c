@@ -63,6 +63,19 @@ start(struct world *w)
 /* --- the tests --- */
 
 static void
+test_late_start(void **state)
+{
+	struct world *w = &world;
+
+	w->is_late = 1;
+	for (int i = 0; i < 3; i++) {
+		start(w);
+		proc_stop(w);
+	}
+	w->is_late = 0;
+}
+
+static void
 append(struct world *w, uint32_t topic, const char *name, uint32_t level)
 {
 	struct {
@@ -381,6 +394,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(test_late_start),
 	    TEST(test_story),
 	    TEST(test_failpoints),
 	    TEST(test_dies_in_recovery),
