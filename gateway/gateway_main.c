@@ -444,10 +444,10 @@ closed(struct lt_conn *c, void *user)
 static void
 tick(uint64_t now_ms, void *user)
 {
-	if (!it.is_stopping)
-		lt_registrar_tick(it.registrar, now_ms);
-	else if (now_ms >= it.leave_ms)
+	if (it.is_stopping && now_ms >= it.leave_ms)
 		lt_net_stop(it.net);
+	else if (!it.is_stopping && it.registrar != NULL)
+		lt_registrar_tick(it.registrar, now_ms);
 }
 
 static void
@@ -458,7 +458,7 @@ begin_stop(void)
 	lt_log_info("stopping", "workers=%zu", it.worker_count);
 	it.is_stopping = 1;
 	it.leave_ms = lt_clock_mono_ms();
-	if (lt_registrar_leave(it.registrar))
+	if (it.registrar != NULL && lt_registrar_leave(it.registrar))
 		it.leave_ms += LEAVE_MS;
 	else
 		lt_net_stop(it.net);
@@ -520,7 +520,8 @@ start_main_loop(const struct leat_options *session)
 	};
 	int rc = lt_net_create(&owner, NULL, &limits, TICK_MS, &it.net);
 
-	if (rc == LEAT_OK)
+	/* Who serves no clients is no broker to be told of. */
+	if (rc == LEAT_OK && it.listeners[0].fd >= 0)
 		rc = lt_registrar_create(&config, it.net, &it.registrar);
 	if (rc == LEAT_OK)
 		rc = lt_net_watch(it.net, SUPERVISOR_FD, control_ready, NULL);
@@ -552,10 +553,15 @@ share(void)
 {
 	const struct lt_options *o = &it.options;
 	const struct lt_hub_limits hub = {0};
-	const struct lt_names_limits names = {0};
+	struct lt_names_limits names = {0};
+	struct sockaddr_in at;
+	socklen_t n = sizeof at;
 	struct in_addr ip;
 	int rc = lt_hub_create(&hub, &it.g.hub);
 
+	if (it.listeners[1].fd >= 0 &&
+	    getsockname(it.listeners[1].fd, (void *)&at, &n) == 0)
+		names.port = ntohs(at.sin_port);
 	if (rc == LEAT_OK)
 		rc = lt_gateway_open(&it.g);
 	if (rc == LEAT_OK && has_role(LT_ROLE_NAMES))
@@ -622,7 +628,8 @@ main(void)
 	start_clerk(&session);
 	start_main_loop(&session);
 	start_workers(&session);
-	lt_registrar_tick(it.registrar, lt_clock_mono_ms());
+	if (it.registrar != NULL)
+		lt_registrar_tick(it.registrar, lt_clock_mono_ms());
 	say(LT_OP_SUP_READY);
 	if (lt_net_run(it.net) != LEAT_OK)
 		fatal("what=\"the main loop failed\"");

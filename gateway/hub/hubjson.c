@@ -317,17 +317,37 @@ lt_hubjson_subscription(struct lt_hub *hub, struct lt_remoting_text group,
 	return lt_buffer_status(out);
 }
 
+/* A queue that was asked for twice is told once; if memory is short, twice. */
+static int
+is_first(struct lt_hash *seen, const struct lt_heartbeat_queue *q)
+{
+	struct {
+		uint32_t queue;
+		char topic[LT_NAME_FIELD];
+	} key = {.queue = q->queue};
+	size_t bytes = strlen(q->topic);
+
+	memcpy(key.topic, q->topic, bytes);
+	bytes += sizeof key.queue;
+	if (lt_hash_get(seen, &key, bytes) != NULL)
+		return 0;
+	(void)!lt_hash_put(seen, &key, bytes, seen);
+	return 1;
+}
+
 int
 lt_hubjson_locked(const struct lt_heartbeat_locks *asked,
     const uint8_t *is_held, struct lt_buffer *out)
 {
 	const char *before = "";
+	struct lt_hash seen;
 
+	lt_hash_init(&seen);
 	lt_buffer_text(out, "{\"lockOKMQSet\":[");
 	for (size_t i = 0; i < asked->count; i++) {
 		const struct lt_heartbeat_queue *q = &asked->queues[i];
 
-		if (!is_held[i])
+		if (!is_held[i] || !is_first(&seen, q))
 			continue;
 		lt_buffer_text(out, before);
 		put(out, "{\"brokerName\":", q->broker);
@@ -337,5 +357,6 @@ lt_hubjson_locked(const struct lt_heartbeat_locks *asked,
 		before = ",";
 	}
 	lt_buffer_text(out, "]}");
+	lt_hash_fini(&seen);
 	return lt_buffer_status(out);
 }

@@ -36,8 +36,11 @@ free_entry(struct lt_names *names, struct lt_tables_space *s,
 	lt_hash_del(&s->entries, e->text, e->key_bytes);
 	names->bytes -= entry_bytes(e);
 	lt_mem_free(e);
-	if (s->entries.used > 0)
-		return;
+}
+
+static void
+free_space(struct lt_names *names, struct lt_tables_space *s)
+{
 	lt_hash_del(&names->spaces, s->name, s->name_bytes);
 	names->bytes -= space_bytes(s);
 	lt_hash_fini(&s->entries);
@@ -109,12 +112,8 @@ lt_tables_put_key(struct lt_names *names, struct lt_remoting_text space,
 
 	if (rc == LEAT_OK)
 		rc = put_entry(names, s, key, value);
-	if (rc != LEAT_OK && s != NULL && s->entries.used == 0) {
-		lt_hash_del(&names->spaces, s->name, s->name_bytes);
-		names->bytes -= space_bytes(s);
-		lt_hash_fini(&s->entries);
-		lt_mem_free(s);
-	}
+	if (rc != LEAT_OK && s != NULL && s->entries.used == 0)
+		free_space(names, s);
 	return rc;
 }
 
@@ -173,8 +172,9 @@ lt_tables_list_keys(const struct lt_names *names, struct lt_remoting_text space,
 
 	if (s == NULL)
 		return 0;
+	/* One that has lost its last key is still there. */
 	struct lt_tables_entry **all =
-	    lt_mem_array(s->entries.used, sizeof(struct lt_tables_entry *));
+	    lt_mem_array(s->entries.used + 1, sizeof(struct lt_tables_entry *));
 	if (all == NULL) {
 		out->status = LEAT_E_NOMEM;
 		return 1;
@@ -207,5 +207,6 @@ lt_tables_drop_keys(struct lt_names *names)
 		for (size_t n = s->entries.used; n > 0; n--)
 			free_entry(
 			    names, s, lt_hash_next(&s->entries, &cursor));
+		free_space(names, s);
 	}
 }

@@ -27,6 +27,7 @@ struct lt_names_limits { /* 0: the default; what goes beyond is refused */
 	uint32_t topics_max; /* LT_TOPICS_MAX; also of one registration */
 	size_t bytes_max; /* of all tables, about: 64 MiB */
 	size_t body_max; /* an inflated registration: LT_REMOTING_FRAME_MAX */
+	uint16_t port; /* told to who asks for the configuration; 0: not */
 };
 
 struct lt_names_counts {

@@ -251,9 +251,8 @@ route(struct call *c)
 	struct lt_remoting_text name;
 	const struct lt_tables_topic *t;
 
-	if (!need(c, "topic", &name))
-		return;
-	t = lt_tables_find_topic(c->names, name);
+	name = lt_remoting_find(c->request, "topic");
+	t = name.bytes > 0 ? lt_tables_find_topic(c->names, name) : NULL;
 	if (t == NULL)
 		fail(c, NO_TOPIC,
 		    "No topic route info in name server for the topic: %.*s",
@@ -500,6 +499,9 @@ get_config(struct call *c)
 			  "supportActingMaster=false\n"
 			  "scanNotActiveBrokerInterval=%d\n",
 	    c->names->order_messages ? "true" : "false", LT_NAMES_SCAN_MS);
+	if (c->names->limits.port != 0)
+		lt_buffer_format(
+		    &c->reply->body, "listenPort=%u\n", c->names->limits.port);
 }
 
 /* The next line without white space around it; 0 at the end. */

@@ -82,6 +82,8 @@ begin(struct lt_worker *w, const struct lt_ticket *t, int32_t code,
 	lt_remoting_put_i64(&a->e, "minOffset", q->min < 0 ? 0 : q->min);
 	lt_remoting_put_i64(&a->e, "maxOffset", q->end < 0 ? next : q->end);
 	lt_remoting_put_i64(&a->e, "suggestWhichBrokerId", 0);
+	lt_remoting_put_i64(&a->e, "topicSysFlag", 0);
+	lt_remoting_put_i64(&a->e, "groupSysFlag", 0);
 	return 1;
 }
 
@@ -277,13 +279,20 @@ ask_range(struct leat *leat, struct lt_call *call)
 	struct lt_remoting_text topic =
 	    lt_remoting_find(call->request, "topic");
 	char name[LT_NAME_FIELD] = {0};
-	struct leat_queue_range range;
+	struct leat_queue_range range = {0};
+	struct leat_topic t;
 	int32_t queue = 0;
 	int status;
 
 	memcpy(name, topic.p, topic.bytes); /* checked by read_request */
 	(void)!lt_remoting_i32(call->request, "queueId", &queue);
-	status = leat_queue_range(leat, name, (uint32_t)queue, &range);
+	status = leat_topic_describe(leat, name, &t);
+	if (status == LEAT_OK && (t.perm & LEAT_PERM_READ) == 0)
+		status = LEAT_E_PERM;
+	else if (status == LEAT_OK && (uint32_t)queue >= t.read_queues)
+		status = LEAT_E_QUEUE;
+	if (status == LEAT_OK)
+		status = leat_queue_range(leat, name, (uint32_t)queue, &range);
 	call->result[0] = range.min_offset;
 	call->result[1] = range.max_offset;
 	return status;
@@ -312,6 +321,9 @@ range_known(struct lt_call *call, int status)
 			lt_answer_status(w, &call->ticket,
 			    LT_CODE_TOPIC_NOT_EXIST,
 			    "the topic does not exist: make it, or send to it");
+		else if (status == LEAT_E_PERM)
+			lt_answer_status(w, &call->ticket,
+			    LT_CODE_NO_PERMISSION, "the topic may not be read");
 		else if (status == LEAT_E_QUEUE)
 			lt_answer_status(w, &call->ticket,
 			    LT_CODE_INVALID_PARAMETER,
@@ -340,8 +352,8 @@ read_filter(struct pull *p)
 		if (status == LEAT_OK)
 			return 0;
 		lt_answer_status(w, &p->call->ticket,
-		    status == LEAT_E_AGAIN ? LT_CODE_SUBSCRIPTION_OLD
-					   : LT_CODE_SUBSCRIPTION_NONE,
+		    status == LEAT_E_VERSION ? LT_CODE_SUBSCRIPTION_OLD
+					     : LT_CODE_SUBSCRIPTION_NONE,
 		    "the group's subscription is not known here yet");
 		return -1;
 	}

@@ -29,6 +29,7 @@
 #include "proto/offsetid.h"
 #include "proto/properties.h"
 #include "proto/sendbatch.h"
+#include "remoting/builtins.h"
 #include "remoting/groups.h"
 #include "remoting/msgtext.h"
 
@@ -245,6 +246,10 @@ lt_send_collect(struct lt_worker *w)
 				s->status = r[i].status;
 			if (at == 0)
 				s->queue_offset = r[i].queue_offset;
+			if (s->count == 1 && s->uniq_bytes == 0) {
+				s->uniq_bytes = LEAT_ID_CHARS;
+				memcpy(s->uniq, r[i].id, LEAT_ID_CHARS);
+			}
 			if (s->count > 1)
 				s->log_offsets[at] = r[i].log_offset;
 			else
@@ -271,8 +276,11 @@ read_header(struct send *s)
 	s->born_ms = 0;
 	s->sys_flag = s->flag = s->reconsume = 0;
 	s->queue = -1;
-	(void)!lt_remoting_i32(h, f[QUEUE], &s->queue);
-	(void)!lt_remoting_i32(h, f[SYS_FLAG], &s->sys_flag);
+	if (lt_remoting_i32(h, f[QUEUE], &s->queue) != LEAT_OK ||
+	    lt_remoting_i32(h, f[SYS_FLAG], &s->sys_flag) != LEAT_OK) {
+		lt_answer_lacks(s->call, "queueId or sysFlag");
+		return -1;
+	}
 	(void)!lt_remoting_i32(h, f[FLAG], &s->flag);
 	(void)!lt_remoting_i32(h, f[RECONSUME], &s->reconsume);
 	(void)!lt_remoting_i64(h, f[BORN_MS], &s->born_ms);
@@ -453,7 +461,7 @@ put_batch(struct send *s, struct lt_sending *sending)
 		    &cursor, &m)) == LEAT_OK)
 		count++;
 	if (rc != LEAT_E_END || count == 0 || count > BATCH_MAX)
-		return LEAT_E_INVALID;
+		return LEAT_E_CORRUPT;
 	sending->count = count;
 	if (count > 1) {
 		sending->log_offsets = lt_mem_array(count, sizeof(int64_t));
@@ -507,9 +515,15 @@ make_topic(struct leat *leat, struct lt_call *call)
 	struct lt_remoting_text name =
 	    lt_remoting_find(call->request, f[TOPIC]);
 	struct leat_topic t = {.perm = LEAT_PERM_BOTH};
+	char from[LT_NAME_FIELD];
+	struct leat_topic model;
 	uint32_t most = call->worker->g->default_queues;
 	int32_t queues = 0;
 	int status;
+
+	if (lt_call_name(call->request, f[DEFAULT_TOPIC], from) == LEAT_OK &&
+	    lt_builtins_find(call->worker->g, from, &model))
+		most = model.write_queues;
 
 	(void)!lt_remoting_i32(call->request, f[DEFAULT_QUEUES], &queues);
 	memcpy(t.name, name.p, name.bytes);
@@ -536,12 +550,17 @@ topic_made(struct lt_call *call, int status)
 static int
 may_create(const struct send *s)
 {
-	struct lt_remoting_text from = lt_remoting_find(s->call->request,
-	    names[s->call->request->code != 10][DEFAULT_TOPIC]);
+	const struct lt_remoting *h = s->call->request;
+	char from[LT_NAME_FIELD];
+	struct leat_topic model;
 
-	return s->call->tries == 0 &&
-	       (s->is_retry ||
-		   (s->call->worker->g->auto_create && from.bytes > 0));
+	if (s->call->tries > 0 || s->is_retry)
+		return s->call->tries == 0;
+	return s->call->worker->g->auto_create &&
+	       lt_call_name(h, names[h->code != 10][DEFAULT_TOPIC], from) ==
+		   LEAT_OK &&
+	       lt_builtins_find(s->call->worker->g, from, &model) &&
+	       (model.perm & LT_BUILTINS_INHERIT) != 0;
 }
 
 int

@@ -40,6 +40,9 @@ lt_producer_topic_open(
 	int status;
 
 	msg.rights = LT_RIGHT_PUBLISH;
+	/* A remote client's topic is made by the gateway, as that client
+	 * wants it. */
+	msg.exists = leat->follows != 0;
 	memcpy(msg.name, topic->name, topic->name_bytes + 1);
 	status = lt_link_call(
 	    leat, LT_OP_TOPIC_OPEN, &msg, sizeof(msg), deadline, NULL);

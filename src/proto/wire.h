@@ -94,7 +94,7 @@ struct lt_wire_page {
 struct lt_wire_topic_open {
 	struct lt_wire h;
 	uint32_t rights; /* LT_RIGHT_PUBLISH: grant and create if automatic */
-	uint32_t reserved;
+	uint32_t exists; /* 1: not created, unless it is the broker's own */
 	char name[LT_NAME_FIELD];
 };
 struct lt_wire_topic {

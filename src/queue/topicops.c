@@ -319,8 +319,10 @@ granted(struct lt_job *job)
 }
 
 static void
-open_auto(struct lt_job *job, const char *name, unsigned rights)
+open_auto(
+    struct lt_job *job, const struct lt_wire_topic_open *req, unsigned rights)
 {
+	const char *name = req->name;
 	struct lt_manager *m = job->m;
 	uint32_t queues = (uint32_t)m->options.queue_default_queues;
 	struct lt_topic config = {.read_queues = queues,
@@ -331,7 +333,8 @@ open_auto(struct lt_job *job, const char *name, unsigned rights)
 
 	if (status == LEAT_OK && !(rights & LT_RIGHT_PUBLISH))
 		status = LEAT_E_DENIED;
-	if (status == LEAT_OK && !is_ours && !m->options.queue_auto_create)
+	if (status == LEAT_OK && !is_ours &&
+	    (req->exists || !m->options.queue_auto_create))
 		status = LEAT_E_NOTFOUND;
 	if (status != LEAT_OK) {
 		lt_job_done(job, status);
@@ -413,7 +416,7 @@ lt_topicops_on_open(struct lt_job *job)
 	if (t != NULL)
 		open_known(job, t, rights);
 	else if (req->rights & LT_RIGHT_PUBLISH)
-		open_auto(job, req->name, rights);
+		open_auto(job, req, rights);
 	else
 		lt_job_done(job, LEAT_E_NOTFOUND);
 }

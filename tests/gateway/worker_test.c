@@ -74,6 +74,84 @@ test_send_and_pull(void **state)
 	assert_int_equal(r.h.code, LT_CODE_TOPIC_NOT_EXIST);
 }
 
+/* The topic is made as its sender wants it, if the topic that it names as a
+ * model allows that; a message without an id gets ours. */
+static void
+test_made_by_sending(void **state)
+{
+	static const struct {
+		const char *asked;
+		uint32_t got;
+	} cases[] = {{"1", 1}, {"4", 4}, {"8", 8}, {"16", 8}};
+	struct field fields[] = {{"a", "pg"}, {"b", "t"}, {"c", "no-such"},
+	    {"d", "4"}, {"e", "0"}, {"f", "0"}, {"g", "1"}, {"h", "0"},
+	    {NULL, NULL}};
+	struct leat_topic t;
+	char name[8];
+	struct reply r;
+
+	await(ask(310, fields, "x", 1), &r);
+	assert_int_equal(r.h.code, LT_CODE_TOPIC_NOT_EXIST);
+	assert_int_equal(
+	    leat_topic_describe(it.local, "t", &t), LEAT_E_NOTFOUND);
+	fields[2].value = "TBW102";
+	for (size_t i = 0; i < LT_COUNT(cases); i++) {
+		snprintf(name, sizeof name, "t%zu", i);
+		fields[1].value = name;
+		fields[3].value = cases[i].asked;
+		await(ask(310, fields, "x", 1), &r);
+		assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+		assert_int_equal(
+		    lt_remoting_find(&r.h, "transactionId").bytes, 32);
+		OK(leat_topic_describe(it.local, name, &t));
+		assert_int_equal(t.write_queues, cases[i].got);
+	}
+	/* Fields that each client sends are not there. */
+	fields[4].name = NULL;
+	await(ask(310, fields, "x", 1), &r);
+	assert_int_equal(r.h.code, LT_CODE_SYSTEM_ERROR);
+}
+
+/* What may not be read, or has fewer queues to read. */
+static void
+test_pull_refused(void **state)
+{
+	struct leat_topic t = {.name = "w",
+	    .read_queues = 1,
+	    .write_queues = 1,
+	    .perm = LEAT_PERM_WRITE};
+	struct field fields[] = {{"consumerGroup", "g"}, {"topic", "w"},
+	    {"queueId", "0"}, {"queueOffset", "0"}, {"maxMsgNums", "32"},
+	    {"sysFlag", "4"}, {"subscription", "*"}, {NULL, NULL}};
+	struct reply r;
+
+	OK(leat_topic_create(it.local, &t));
+	await(ask(11, fields, NULL, 0), &r);
+	assert_int_equal(r.h.code, LT_CODE_NO_PERMISSION);
+	fields[1].value = "two";
+	t = (struct leat_topic){
+	    .name = "two", .read_queues = 2, .write_queues = 1};
+	OK(leat_topic_create(it.local, &t));
+	fields[2].value = "2";
+	await(ask(11, fields, NULL, 0), &r);
+	assert_int_equal(r.h.code, LT_CODE_INVALID_PARAMETER);
+	/* A subscription that is newer than the one we know. */
+	assert_int_equal(
+	    call(34, NONE,
+		"{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":"
+		"\"g\",\"subscriptionDataSet\":[{\"topic\":\"two\","
+		"\"subString\":\"*\",\"subVersion\":5}]}]}",
+		&r),
+	    LT_CODE_SUCCESS);
+	fields[5].value = "0";
+	fields[6] = (struct field){"subVersion", "6"};
+	await(ask(11, fields, NULL, 0), &r);
+	assert_int_equal(r.h.code, LT_CODE_SUBSCRIPTION_OLD);
+	fields[1].value = "w";
+	await(ask(11, fields, NULL, 0), &r);
+	assert_int_equal(r.h.code, LT_CODE_SUBSCRIPTION_NONE);
+}
+
 /* A pull that waits is answered by what comes, from here and from elsewhere. */
 static void
 test_held(void **state)
@@ -226,7 +304,7 @@ test_batch(void **state)
 	assert_int_equal(ids.p[32], ',');
 	/* Lengths that do not fit: nothing of it is logged. */
 	await(ask(320, fields, body, n - 1), &r);
-	assert_int_equal(r.h.code, LT_CODE_MESSAGE_ILLEGAL);
+	assert_int_equal(r.h.code, LT_CODE_SYSTEM_ERROR);
 }
 
 static void
@@ -275,6 +353,8 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 	const struct CMUnitTest tests[] = {
 	    T(test_send_and_pull),
+	    T(test_made_by_sending),
+	    T(test_pull_refused),
 	    T(test_held),
 	    T(test_half_closed),
 	    T(test_local_consumer),
