@@ -55,6 +55,9 @@ struct leat_options {
 	int connect_timeout_ms; /* 0: 5000; -1: for ever */
 	int spin_us; /* -1: never spin, 0: broker's default, else microseconds
 		      */
+	const char *server; /* "rocketmq://HOST:PORT;...", the name servers of
+			       another host's broker; NULL: $LEAT_SERVER if
+			       socket is NULL too, then this host's broker */
 };
 
 /* --- session ----------------------------------------------------------- */

@@ -8,6 +8,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/remote.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -117,7 +118,9 @@ leat_topic_create(struct leat *leat, const struct leat_topic *topic)
 {
 	int retried = 0, status;
 
-	if (!lt_connect_valid(leat) || topic == NULL ||
+	if (!lt_connect_valid(leat))
+		return lt_fartopic_create(leat, topic);
+	if (topic == NULL ||
 	    !lt_bytes_terminated(topic->name, sizeof(topic->name)))
 		return LEAT_E_INVALID;
 	status = send_topic(leat, LT_OP_TOPIC_CREATE, topic, 0, &retried);
@@ -131,7 +134,9 @@ leat_topic_update(struct leat *leat, const struct leat_topic *topic, int force)
 {
 	int status;
 
-	if (!lt_connect_valid(leat) || topic == NULL ||
+	if (!lt_connect_valid(leat))
+		return lt_fartopic_update(leat, topic, force);
+	if (topic == NULL ||
 	    !lt_bytes_terminated(topic->name, sizeof(topic->name)))
 		return LEAT_E_INVALID;
 	status = send_topic(leat, LT_OP_TOPIC_UPDATE, topic, force, NULL);
@@ -150,7 +155,7 @@ leat_topic_delete(struct leat *leat, const char *name)
 	int retried = 0, status;
 
 	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+		return lt_fartopic_delete(leat, name);
 	status = set_name(leat, msg.name, name);
 	if (status == LEAT_OK)
 		status =
@@ -163,7 +168,9 @@ leat_topic_delete(struct leat *leat, const char *name)
 int
 leat_topic_describe(struct leat *leat, const char *name, struct leat_topic *out)
 {
-	if (!lt_connect_valid(leat) || out == NULL || name == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_fartopic_describe(leat, name, out);
+	if (out == NULL || name == NULL)
 		return LEAT_E_INVALID;
 	return failed(leat, describe(leat, name, out), "topic", name);
 }
@@ -197,7 +204,9 @@ leat_topic_list(struct leat *leat,
 	int status;
 	uint32_t i;
 
-	if (!lt_connect_valid(leat) || each == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_fartopic_list(leat, each, user);
+	if (each == NULL)
 		return LEAT_E_INVALID;
 	do {
 		status = call(leat, LT_OP_TOPIC_LIST, &msg, sizeof(msg), NULL);
@@ -226,7 +235,9 @@ leat_queue_range(struct leat *leat, const char *topic, uint32_t queue,
 	struct lt_wire_queue msg = {0};
 	int status;
 
-	if (!lt_connect_valid(leat) || out == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_fartopic_range(leat, topic, queue, out);
+	if (out == NULL)
 		return LEAT_E_INVALID;
 	memset(out, 0, sizeof(*out));
 	msg.queue = queue;
@@ -300,7 +311,9 @@ leat_group_describe(struct leat *leat, const char *group,
 	struct lt_wire_group msg = {0};
 	int status = LEAT_OK;
 
-	if (!lt_connect_valid(leat) || each == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_fargroup_describe(leat, group, each, user);
+	if (each == NULL)
 		return LEAT_E_INVALID;
 	if (group != NULL)
 		status = set_name(leat, msg.group, group);
@@ -319,7 +332,8 @@ leat_group_seek(struct leat *leat, const char *group, const char *topic,
 	int status;
 
 	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+		return lt_fargroup_seek(
+		    leat, group, topic, from, value, apply, each, user);
 	msg.from = (uint32_t)from;
 	msg.value = value;
 	msg.apply = apply != 0;
@@ -346,7 +360,7 @@ leat_group_delete(struct leat *leat, const char *group)
 	int retried = 0, status;
 
 	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+		return lt_fargroup_delete(leat, group);
 	status = set_name(leat, msg.name, group);
 	if (status == LEAT_OK)
 		status =
@@ -459,6 +473,8 @@ int
 leat_message_by_id(struct leat *leat, const char *topic, const char *id,
     int (*each)(const struct leat_delivery *, void *), void *user)
 {
+	if (!lt_connect_valid(leat))
+		return lt_farfind_id(leat, topic, id, each, user);
 	return find(leat, 1, topic, id, 1, each, user);
 }
 
@@ -466,6 +482,8 @@ int
 leat_message_by_key(struct leat *leat, const char *topic, const char *key,
     size_t max, int (*each)(const struct leat_delivery *, void *), void *user)
 {
+	if (!lt_connect_valid(leat))
+		return lt_farfind_key(leat, topic, key, max, each, user);
 	if (topic == NULL)
 		return LEAT_E_INVALID;
 	return find(leat, 2, topic, key, max, each, user);
@@ -481,7 +499,10 @@ leat_message_by_offset(struct leat *leat, const char *topic, uint32_t queue,
 	struct lt_wire_fetch msg = {0};
 	int status;
 
-	if (!lt_connect_valid(leat) || each == NULL || offset < 0)
+	if (!lt_connect_valid(leat))
+		return lt_farfind_offset(
+		    leat, topic, queue, offset, each, user);
+	if (each == NULL || offset < 0)
 		return LEAT_E_INVALID;
 	status = set_name(leat, open.name, topic);
 	if (status == LEAT_OK)
@@ -580,7 +601,9 @@ leat_status_get(struct leat *leat, struct leat_status_report *out)
 	struct lt_wire_none msg = {0};
 	int status, fd;
 
-	if (!lt_connect_valid(leat) || out == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_farfind_status(leat, out);
+	if (out == NULL)
 		return LEAT_E_INVALID;
 	memset(out, 0, sizeof(*out));
 	status = call(leat, LT_OP_STATUS, &msg, sizeof(msg), NULL);

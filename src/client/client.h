@@ -151,6 +151,9 @@ struct lt_tag {
 	size_t bytes;
 };
 
+struct lt_far; /* remote/inside.h */
+struct lt_farreader;
+
 struct leat_consumer {
 	uint32_t magic;
 	struct leat *leat;
@@ -177,6 +180,7 @@ struct leat_consumer {
 	struct lt_tag *tags;
 	size_t tag_count; /* 0: all */
 	char *tag_text;
+	struct lt_farreader *reader; /* of a remote session */
 	/* batch */
 	uint8_t *batch;
 	size_t batch_bytes;
@@ -270,6 +274,7 @@ struct leat {
 	/* event loop */
 	int epoll;
 	int timer;
+	struct lt_far *far; /* of a remote session, which uses only error */
 	char error[320];
 };
 
@@ -430,6 +435,10 @@ void lt_fetched_step(struct lt_inlet *in, const struct lt_found *f);
 void lt_fetched_used_up(struct leat_consumer *c, struct lt_inlet *in);
 /* Something else came into it before. */
 void lt_fetched_lost(struct lt_inlet *in);
+
+/* --- consumer.c --- */
+/* "a || b" into tags. INVALID, NOMEM. */
+int lt_consumer_tags(struct leat_consumer *c, const char *text) LT_MUST_CHECK;
 
 /* --- take.c: from ring or fetch buffer into the batch
  * ---------------------------------- */

@@ -10,6 +10,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/remote.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -349,10 +350,32 @@ explain(struct leat *leat, int status)
 	return status;
 }
 
+/* A session with another host's broker: all of it is in remote/. */
+static int
+connect_far(
+    const struct leat_options *options, const char *server, struct leat **out)
+{
+	struct leat *leat = lt_mem_alloc(sizeof(*leat));
+	int status = LEAT_E_NOMEM;
+
+	if (leat != NULL)
+		status = lt_far_connect(options, server, leat);
+	if (status == LEAT_OK) {
+		leat->error[0] = '\0';
+		*out = leat;
+		return LEAT_OK;
+	}
+	snprintf(connect_error, sizeof(connect_error), "%s",
+	    leat != NULL ? leat->error : "out of memory");
+	lt_mem_free(leat);
+	return status;
+}
+
 int
 leat_connect(const struct leat_options *options, struct leat **out)
 {
 	struct leat_options none = {0};
+	const char *server;
 	struct leat *leat;
 	uint64_t deadline;
 	int status, ms;
@@ -360,6 +383,9 @@ leat_connect(const struct leat_options *options, struct leat **out)
 	*out = NULL;
 	if (options == NULL)
 		options = &none;
+	server = lt_far_server(options);
+	if (server != NULL)
+		return connect_far(options, server, out);
 	if (options->lane_bytes != 0 &&
 	    ((options->lane_bytes & (options->lane_bytes - 1)) != 0 ||
 		options->lane_bytes < LT_LANE_MIN ||
@@ -398,6 +424,11 @@ leat_close(struct leat *leat)
 
 	if (leat == NULL)
 		return;
+	if (lt_far_close(leat)) {
+		leat->magic = 0;
+		lt_mem_free(leat);
+		return;
+	}
 	LT_ASSERT(leat->magic == LT_CLIENT_MAGIC);
 	while (leat->consumers != NULL)
 		leat_unsubscribe(leat->consumers);
@@ -427,7 +458,7 @@ leat_ping(struct leat *leat, int timeout_ms)
 	struct lt_wire_none msg = {0};
 
 	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+		return lt_far_ping(leat, timeout_ms);
 	return lt_link_call(leat, LT_OP_PING, &msg, sizeof(msg),
 	    lt_wait_deadline(timeout_ms), NULL);
 }

@@ -8,6 +8,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/remote.h"
 
 #include <string.h>
 
@@ -34,8 +35,8 @@ valid(const struct leat_consumer *c)
  * ------------------------------------------------------------ */
 
 /* "a || b" into a list; the text is cut up in place. */
-static int
-parse_tags(struct leat_consumer *c, const char *text)
+int
+lt_consumer_tags(struct leat_consumer *c, const char *text)
 {
 	size_t n = 1, bytes;
 	char *at, *end;
@@ -121,7 +122,7 @@ make(struct leat *leat, const struct leat_subscription *s,
 	c->batch = lt_mem_aligned(64, c->batch_bytes);
 	if (c->batch == NULL)
 		return LEAT_E_NOMEM;
-	status = parse_tags(c, s->tags);
+	status = lt_consumer_tags(c, s->tags);
 	if (status != LEAT_OK)
 		return status;
 	return lt_inlet_add(
@@ -237,7 +238,9 @@ leat_subscribe(struct leat *leat, const struct leat_subscription *subscription,
 	struct leat_consumer *c = NULL;
 	int status;
 
-	if (!lt_connect_valid(leat) || subscription == NULL || out == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_farintake_subscribe(leat, subscription, out);
+	if (subscription == NULL || out == NULL)
 		return LEAT_E_INVALID;
 	*out = NULL;
 	if (subscription->topic == NULL ||
@@ -272,6 +275,10 @@ leat_unsubscribe(struct leat_consumer *consumer)
 {
 	if (consumer == NULL)
 		return;
+	if (consumer->reader != NULL) {
+		lt_farintake_unsubscribe(consumer);
+		return;
+	}
 	LT_ASSERT(valid(consumer));
 	unlink_consumer(consumer);
 	leave(consumer);
@@ -371,7 +378,9 @@ leat_poll(struct leat_consumer *consumer, struct leat_delivery *out, size_t max,
 	struct polling p = {.c = consumer, .out = out, .max = max};
 	struct leat *leat;
 
-	if (!valid(consumer) || (out == NULL && max != 0))
+	if (LT_UNLIKELY(!valid(consumer)))
+		return lt_farintake_poll(consumer, out, max, timeout_ms);
+	if (out == NULL && max != 0)
 		return LEAT_E_INVALID;
 	leat = consumer->leat;
 	if (p.max > INT32_MAX)
@@ -411,14 +420,8 @@ leat_poll(struct leat_consumer *consumer, struct leat_delivery *out, size_t max,
 /* --- acknowledge
  * ------------------------------------------------------------------------ */
 
-enum act {
-	ACT_ACK,
-	ACT_NACK,
-	ACT_EXTEND
-};
-
 static int
-act_one(struct leat_consumer *c, const struct leat_delivery *d, enum act act)
+act_one(struct leat_consumer *c, const struct leat_delivery *d, enum lt_act act)
 {
 	uint32_t index = (uint32_t)d->handle;
 	uint32_t epoch = (uint32_t)(d->handle >> 32);
@@ -431,16 +434,16 @@ act_one(struct leat_consumer *c, const struct leat_delivery *d, enum act act)
 	in = c->inlets[index];
 	if (!c->grouped) {
 		/* Acknowledging one acknowledges what was before it. */
-		if (act == ACT_ACK && d->queue_offset >= in->acked)
+		if (act == LT_ACT_ACK && d->queue_offset >= in->acked)
 			in->acked = d->queue_offset + 1;
 		return LEAT_OK;
 	}
 	if (epoch != in->epoch || in->table_seg.base == NULL)
 		return LEAT_E_LEASE;
 	owner = (uint16_t)in->owner;
-	if (act == ACT_ACK)
+	if (act == LT_ACT_ACK)
 		return lt_table_ack(&in->table, d->queue_offset, owner);
-	if (act == ACT_EXTEND)
+	if (act == LT_ACT_EXTEND)
 		return lt_table_extend(&in->table, d->queue_offset, owner,
 		    lt_table_stamp(lt_clock_mono_ms()));
 	status = lt_table_nack(&in->table, d->queue_offset, owner);
@@ -453,15 +456,17 @@ act_one(struct leat_consumer *c, const struct leat_delivery *d, enum act act)
 
 static int
 act_all(struct leat_consumer *c, const struct leat_delivery *deliveries,
-    size_t count, enum act act)
+    size_t count, enum lt_act act)
 {
 	int status = LEAT_OK, st;
 	size_t i;
 
-	if (!valid(c) || (deliveries == NULL && count != 0))
+	if (LT_UNLIKELY(!valid(c)))
+		return lt_farintake_act(c, deliveries, count, act);
+	if (deliveries == NULL && count != 0)
 		return LEAT_E_INVALID;
 	for (i = 0; i < count; i++) {
-		if (act == ACT_ACK && i == count / 2)
+		if (act == LT_ACT_ACK && i == count / 2)
 			(void)lt_failpoint(LT_FP_CLIENT_ACK);
 		st = act_one(c, &deliveries[i], act);
 		if (st != LEAT_OK)
@@ -481,27 +486,28 @@ int
 leat_ack(struct leat_consumer *consumer, const struct leat_delivery *deliveries,
     size_t count)
 {
-	return act_all(consumer, deliveries, count, ACT_ACK);
+	return act_all(consumer, deliveries, count, LT_ACT_ACK);
 }
 
 int
 leat_nack(struct leat_consumer *consumer,
     const struct leat_delivery *deliveries, size_t count)
 {
-	return act_all(consumer, deliveries, count, ACT_NACK);
+	return act_all(consumer, deliveries, count, LT_ACT_NACK);
 }
 
 int
 leat_extend(struct leat_consumer *consumer,
     const struct leat_delivery *deliveries, size_t count)
 {
-	return act_all(consumer, deliveries, count, ACT_EXTEND);
+	return act_all(consumer, deliveries, count, LT_ACT_EXTEND);
 }
 
 int64_t
 leat_lease_ms(const struct leat_consumer *consumer)
 {
-	return valid(consumer) ? consumer->lease_ms : 0;
+	return valid(consumer) ? consumer->lease_ms
+			       : lt_farintake_lease_ms(consumer);
 }
 
 /* End of the queue now; asks the broker if there is no ring. */
@@ -528,7 +534,7 @@ leat_at_end(struct leat_consumer *consumer)
 	size_t i;
 
 	if (!valid(consumer))
-		return LEAT_E_INVALID;
+		return lt_farintake_at_end(consumer);
 	lt_link_pump(consumer->leat, lt_clock_mono_ms());
 	if (consumer->all_queues &&
 	    consumer->inlet_count < consumer->want_queues)

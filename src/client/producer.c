@@ -10,6 +10,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/remote.h"
 #include "client/relay.h"
 
 #include <string.h>
@@ -446,8 +447,8 @@ leat_submit(struct leat *leat, const struct leat_message *message,
 	uint64_t seq;
 	int status;
 
-	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_farflight_submit(leat, message, timeout_ms, user);
 	/* The clock is read only if there is something to wait for. */
 	status = lt_producer_put(leat, message, 0, user, 0, 1, &seq);
 	if (LT_UNLIKELY((status == LEAT_E_AGAIN || status == LEAT_E_TIMEOUT) &&
@@ -506,7 +507,10 @@ leat_reserve(struct leat *leat, const struct leat_message *message,
 {
 	int status;
 
-	if (!lt_connect_valid(leat) || body_out == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_farflight_reserve(
+		    leat, message, max_body_bytes, timeout_ms, body_out);
+	if (body_out == NULL)
 		return LEAT_E_INVALID;
 	*body_out = NULL;
 	if (leat->has_reserved)
@@ -527,8 +531,8 @@ leat_reserve(struct leat *leat, const struct leat_message *message,
 int
 leat_commit(struct leat *leat, size_t body_bytes, void *user)
 {
-	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_farflight_commit(leat, body_bytes, user);
 	if (!leat->has_reserved || body_bytes > leat->reserved.max_body)
 		return lt_connect_fail(leat, LEAT_E_INVALID,
 		    "nothing is reserved, or less than %zu bytes", body_bytes);
@@ -543,13 +547,17 @@ leat_abort(struct leat *leat)
 {
 	if (lt_connect_valid(leat))
 		leat->has_reserved = 0;
+	else
+		lt_farflight_abort(leat);
 }
 
 void
 leat_kick(struct leat *leat)
 {
-	if (!lt_connect_valid(leat))
+	if (!lt_connect_valid(leat)) {
+		lt_farflight_kick(leat);
 		return;
+	}
 	lt_producer_announce(leat);
 	lt_link_glance(leat, 1);
 }

@@ -7,6 +7,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/remote.h"
 
 #include <string.h>
 
@@ -259,8 +260,8 @@ leat_publish(struct leat *leat, const struct leat_message *message,
 	struct lt_flight *f;
 	int status;
 
-	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_farflight_publish(leat, message, timeout_ms, receipt);
 	deadline = lt_wait_deadline(timeout_ms);
 	status = lt_producer_put(leat, message, deadline, NULL, 1, 1, &seq);
 	if (status != LEAT_OK)
@@ -312,8 +313,9 @@ leat_publish_batch(struct leat *leat, const struct leat_message *messages,
 	int status = LEAT_OK, st = LEAT_OK, waited;
 	size_t i, j;
 
-	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_farflight_publish_batch(
+		    leat, messages, count, timeout_ms, receipts);
 	deadline = lt_wait_deadline(timeout_ms);
 	if (receipts != NULL)
 		memset(receipts, 0, count * sizeof(*receipts));
@@ -359,7 +361,9 @@ leat_completions(
 	uint64_t deadline = 0, want_logged, want_synced;
 	size_t n = 0;
 
-	if (!lt_connect_valid(leat) || (out == NULL && max != 0))
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_farflight_completions(leat, out, max, timeout_ms);
+	if (out == NULL && max != 0)
 		return LEAT_E_INVALID;
 	if (max > INT32_MAX)
 		max = INT32_MAX;
@@ -398,7 +402,8 @@ leat_completions(
 size_t
 leat_in_flight(const struct leat *leat)
 {
-	return lt_connect_valid(leat) ? leat->in_flight : 0;
+	return lt_connect_valid(leat) ? leat->in_flight
+				      : lt_farflight_count(leat);
 }
 
 /* 1 if everything in flight is complete; else what to wait for. */
@@ -423,8 +428,8 @@ leat_flush(struct leat *leat, int timeout_ms)
 {
 	uint64_t deadline, want_logged, want_synced, seq;
 
-	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_farflight_flush(leat, timeout_ms);
 	deadline = lt_wait_deadline(timeout_ms);
 	lt_producer_announce(leat);
 	while (!all_ready(leat)) {

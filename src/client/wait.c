@@ -8,6 +8,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/remote.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -153,8 +154,8 @@ leat_fd(struct leat *leat)
 {
 	int status;
 
-	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_far_fd(leat);
 	if (leat->epoll < 0) {
 		status = make_epoll(leat);
 		if (status != LEAT_OK)
@@ -207,8 +208,8 @@ leat_arm(struct leat *leat)
 	uint64_t want_logged, want_synced;
 	uint32_t bits = LT_LANE_WAIT_EVENTFD;
 
-	if (!lt_connect_valid(leat))
-		return LEAT_E_INVALID;
+	if (LT_UNLIKELY(!lt_connect_valid(leat)))
+		return lt_far_arm(leat);
 	if (leat->epoll < 0)
 		return lt_connect_fail(
 		    leat, LEAT_E_INVALID, "call leat_fd() before leat_arm()");

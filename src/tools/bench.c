@@ -74,6 +74,7 @@ read_plan(struct lt_tool *t, struct lt_bench_plan *p)
 		p->count = p->producers;
 	p->count -= p->count % p->producers;
 	p->socket = t->socket;
+	p->server = t->server;
 	p->timeout_ms = t->timeout_ms;
 	p->run = (uint64_t)lt_clock_wall_ms() << 22 ^ (uint64_t)getpid();
 	snprintf(p->group_name, sizeof p->group_name, "leat_bench_%d_%llx",

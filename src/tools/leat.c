@@ -40,7 +40,7 @@ static const struct option_row {
     {EVERY, 1001, "socket", "PATH",
 	"the broker's DIR/leat.sock; or LEAT_SOCKET"},
     {EVERY, 1002, "server", "ADDR",
-	"a remote broker: arrives in a later release"},
+	"rocketmq://HOST:PORT, name servers; or LEAT_SERVER"},
     {EVERY, 1003, "json", 0, "machine-readable output"},
     {EVERY, 1004, "no-color", 0, "plain text on a terminal"},
     {EVERY, 1005, "timeout", "SECONDS", "how long one request may take (30)"},
@@ -102,8 +102,9 @@ lt_tool_fix(int status)
 {
 	switch (status) {
 	case LEAT_E_UNREACHABLE:
-		return "name the socket of a running broker with --socket "
-		       "DIR/leat.sock or LEAT_SOCKET";
+		return "name a running broker with --socket DIR/leat.sock or "
+		       "LEAT_SOCKET, or --server rocketmq://HOST:PORT or "
+		       "LEAT_SERVER";
 	case LEAT_E_DENIED:
 		return "ask the broker's owner for an `allow` line in the "
 		       "[access] section of leat.conf";
@@ -203,7 +204,11 @@ lt_tool_connect(struct lt_tool *t)
 {
 	if (t->leat != NULL)
 		return LEAT_OK;
+	if (t->server != NULL && t->socket != NULL)
+		return lt_tool_complain(LEAT_E_INVALID,
+		    "--socket and --server name two brokers; say one");
 	struct leat_options o = {.socket = t->socket,
+	    .server = t->server,
 	    .name = "leat",
 	    .connect_timeout_ms = t->timeout_ms < 5000 ? t->timeout_ms : 5000};
 	int rc = leat_connect(&o, &t->leat);
@@ -212,8 +217,11 @@ lt_tool_connect(struct lt_tool *t)
 	t->leat = NULL;
 	if (rc == LEAT_E_TIMEOUT)
 		rc = LEAT_E_UNREACHABLE;
-	const char *where =
-	    t->socket != NULL ? t->socket : getenv("LEAT_SOCKET");
+	const char *where = t->server != NULL	? t->server
+			    : t->socket != NULL ? t->socket
+						: getenv("LEAT_SERVER");
+	if (where == NULL || where[0] == '\0')
+		where = getenv("LEAT_SOCKET");
 	return lt_tool_fail(t, rc, "%s",
 	    where != NULL && where[0] != '\0' ? where : "/run/leat/leat.sock");
 }
@@ -250,7 +258,8 @@ print_command(const struct command *c)
 static void
 help_all(const char *noun)
 {
-	printf("usage: leat [--socket PATH] [--json] NOUN [VERB] ...\n\n");
+	printf("usage: leat [--socket PATH | --server ADDR] [--json] NOUN "
+	       "[VERB] ...\n\n");
 	for (size_t i = 0; i < LT_COUNT(commands); i++)
 		if (noun == NULL || strcmp(noun, commands[i].noun) == 0)
 			print_command(&commands[i]);
@@ -310,10 +319,8 @@ common_option(struct lt_tool *t, int key)
 		t->socket = optarg;
 		return LEAT_OK;
 	case 1002:
-		return lt_tool_complain(LEAT_E_UNSUPPORTED,
-		    "--server: rocketmq:// and leat:// addresses arrive in a "
-		    "later release; use --socket DIR/leat.sock on the broker's "
-		    "host");
+		t->server = optarg;
+		return LEAT_OK;
 	case 1003:
 		t->json = true;
 		return LEAT_OK;
@@ -470,10 +477,6 @@ run(struct lt_tool *t)
 		help_all(NULL);
 		return LEAT_E_INVALID;
 	}
-	if (getenv("LEAT_SERVER") != NULL && getenv("LEAT_SERVER")[0] != '\0')
-		return lt_tool_complain(LEAT_E_UNSUPPORTED,
-		    "LEAT_SERVER: rocketmq:// and leat:// addresses arrive in "
-		    "a later release; unset it and use LEAT_SOCKET");
 	int which = find_command(t, at, &words);
 	if (which < 0)
 		return which;

@@ -62,6 +62,7 @@ static int
 connect_party(struct party *p)
 {
 	struct leat_options o = {.socket = p->plan->socket,
+	    .server = p->plan->server,
 	    .name = "leat bench",
 	    .spin_us = p->plan->spin_us};
 	int rc = leat_connect(&o, &p->leat);

@@ -26,6 +26,7 @@ struct lt_tool {
 	enum lt_tool_command command;
 	const char *name; /* "topic create", for messages */
 	const char *socket; /* NULL: LEAT_SOCKET or the library's default */
+	const char *server; /* NULL: LEAT_SERVER, or none */
 	bool json;
 	bool color;
 	bool progress; /* standard error is a terminal */
