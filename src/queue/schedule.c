@@ -17,6 +17,8 @@
  *   A refusal: PAUSED, then from the beginning.
  */
 #include "config.h"
+#include "queue/schedule.h"
+#include "queue/arrival.h"
 #include "queue/queue.h"
 
 #include <string.h>
@@ -30,8 +32,6 @@
 #include "proto/name.h"
 #include "proto/properties.h"
 #include "proto/record.h"
-#include "queue/arrival.h"
-#include "queue/schedule.h"
 #include "shm/counter.h"
 #include "store/consumequeue.h"
 #include "store/reader.h"
