@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "leat/status.h"
 #include "proto/options.h"
+#include "remoting/stored.h"
 
 #define GIB 1073741824.0
 #define RATE "0.0 0.0 0.0" /* of 10, 60 and 600 s: not counted */
@@ -114,6 +115,7 @@ put_figures(
 	put(out, "commitLogDirCapacity", "Total : %.1f GiB, Free : %.1f GiB.",
 	    all / GIB, (double)s->disk_free_bytes / GIB);
 	put(out, "commitLogDiskRatio", "%.4f", used);
+	put(out, "commitLogDiskRatio_store/commitlog", "%.4f", used);
 	put(out, "consumeQueueDiskRatio", "%.4f", used);
 	put(out, "commitLogMaxOffset", "%" PRId64, s->log_max_offset);
 	put(out, "commitLogMinOffset", "%" PRId64, s->log_min_offset);
@@ -162,12 +164,63 @@ lt_brokercalls_on_figures(struct lt_call *call)
 	lt_call_submit(call, figures, lt_call_finish);
 }
 
-/* 315: figures of one topic or group are not kept. */
+static void
+put_sum(struct lt_buffer *out, const char *name, int64_t sum, int seconds)
+{
+	lt_buffer_format(out,
+	    "\"%s\":{\"avgpt\":%s,\"sum\":%" PRId64 ",\"tps\":%.2f}", name,
+	    sum > 0 ? "1.0" : "0.0", sum, (double)sum / seconds);
+}
+
+/* How many messages a topic got lately: what its queues have from then on. */
+static int
+count_topic(struct leat *leat, struct lt_call *call)
+{
+	static const int seconds[] = {86400, 3600, 60};
+	int64_t sums[LT_COUNT(seconds)] = {0}, now = lt_clock_wall_ms();
+	struct leat_queue_range range;
+	struct leat_topic topic;
+	char name[LT_NAME_FIELD];
+	int status = lt_call_name(call->request, "statsKey", name);
+
+	if (status == LEAT_OK)
+		status = leat_topic_describe(leat, name, &topic);
+	if (status != LEAT_OK) {
+		call->code = LT_CODE_SYSTEM_ERROR;
+		call->why = "there are no such stats";
+		return LEAT_OK;
+	}
+	for (uint32_t q = 0; status == LEAT_OK && q < topic.write_queues; q++) {
+		status = leat_queue_range(leat, name, q, &range);
+		for (size_t i = 0; status == LEAT_OK && i < LT_COUNT(seconds);
+		     i++)
+			sums[i] += range.max_offset -
+				   lt_stored_since(leat, name, q, &range,
+				       now - seconds[i] * INT64_C(1000));
+	}
+	lt_buffer_text(&call->made, "{");
+	put_sum(&call->made, "statsDay", sums[0], seconds[0]);
+	lt_buffer_text(&call->made, ",");
+	put_sum(&call->made, "statsHour", sums[1], seconds[1]);
+	lt_buffer_text(&call->made, ",");
+	put_sum(&call->made, "statsMinute", sums[2], seconds[2]);
+	lt_buffer_text(&call->made, "}");
+	return status;
+}
+
+/* 315: other figures of one topic or group are not kept. */
 void
 lt_brokercalls_on_statistics(struct lt_call *call)
 {
-	lt_answer_status(call->worker, &call->ticket, LT_CODE_SYSTEM_ERROR,
-	    "the stats are not kept by this broker");
+	char name[LT_NAME_FIELD];
+
+	if (lt_call_name(call->request, "statsName", name) == LEAT_OK &&
+	    strcmp(name, "TOPIC_PUT_NUMS") == 0)
+		lt_call_submit(call, count_topic, lt_call_finish);
+	else
+		lt_answer_status(call->worker, &call->ticket,
+		    LT_CODE_SYSTEM_ERROR,
+		    "these stats are not kept by this broker");
 }
 
 /* --- configuration ---------------------------------------------------------

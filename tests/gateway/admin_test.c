@@ -463,11 +463,20 @@ test_broker(void **state)
 	    call(25, NONE, "brokerId=1\n", &r), LT_CODE_SYSTEM_ERROR);
 	assert_int_equal(call(25, NONE, "brokerId=", &r), LT_CODE_SYSTEM_ERROR);
 	assert_int_equal(call(25, NONE, NULL, &r), LT_CODE_SUCCESS);
+	static const struct field puts[] = {
+	    {"statsName", "TOPIC_PUT_NUMS"}, {"statsKey", "t"}, {NULL, NULL}};
+	assert_int_equal(call(315, puts, NULL, &r), LT_CODE_SYSTEM_ERROR);
+	make_group(3);
+	assert_int_equal(call(315, puts, NULL, &r), LT_CODE_SUCCESS);
+	check(&r, "statsMinute", "{sf,si,sf}", "avgpt", 1.0, "sum", 3, "tps",
+	    0.05);
+	check(&r, "statsDay sum", "i", 3);
 	assert_int_equal(
 	    call(315,
-		FIELDS({"statsName", "TOPIC_PUT_NUMS"}, {"statsKey", "t"}),
+		FIELDS({"statsName", "GROUP_GET_NUMS"}, {"statsKey", "t@g"}),
 		NULL, &r),
 	    LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(call(315, NONE, NULL, &r), LT_CODE_SYSTEM_ERROR);
 	assert_int_equal(call(306, NONE, NULL, &r), LT_CODE_SUCCESS);
 	assert_int_equal(call(907, NONE, NULL, &r), LT_CODE_SUCCESS);
 	check(&r, "inSyncSlaveNums", "i", 0);
