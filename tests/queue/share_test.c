@@ -419,6 +419,33 @@ we_die_and_forget_them(void **state)
 	fini(&l);
 }
 
+/* The gateway is back before the local member: its table counts already. */
+static void
+we_die_and_the_gateway_is_first(void **state)
+{
+	struct play_client again;
+	struct member l;
+
+	publish(7, 5);
+	join_all(&l, &member_client);
+	member_consume(&l.sub[7], 0, 2);
+	play_queue_kill();
+	play_queue_start();
+	play_connect(&again);
+	OK(play_resume(&again, &gateway));
+	play_close(&gateway);
+	gateway = again;
+	remotes("!remote");
+	assert_int_equal(progress(7), 2);
+	assert_int_equal(commit(7, 5), 0);
+	assert_int_equal(progress(7), 2);
+	/* It never comes back: then nobody has the queue. */
+	play_pass(play_manager()->options.queue_session_grace_ms + 2000);
+	assert_int_equal(commit(7, 5), 1);
+	assert_int_equal(progress(7), 5);
+	fini(&l);
+}
+
 /* Nobody may claim in a table that was closed when we died. */
 static void
 we_die_while_a_queue_goes(void **state)
@@ -520,6 +547,7 @@ main(void)
 	    TEST(a_local_member_comes_and_goes),
 	    TEST(the_gateway_dies),
 	    TEST(we_die_and_forget_them),
+	    TEST(we_die_and_the_gateway_is_first),
 	    TEST(we_die_while_a_queue_goes),
 	    TEST(ids_come_in_parts),
 	    TEST(modes_are_not_mixed),
