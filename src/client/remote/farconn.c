@@ -24,8 +24,9 @@
 #define BACKOFF_MS 1000u
 #define BACKOFF_MAX_MS 120000u
 #define RX_ROOM 65536u
-#define RX_KEEP (1u << 20) /* a larger buffer is given back when it is empty   \
-			    */
+#define RX_KEEP                                                                \
+	(1u << 20) /* a larger buffer is given back when it is empty           \
+		    */
 
 struct lt_farconn *
 lt_farconn_of(struct lt_far *far, const char *addr)

@@ -204,7 +204,7 @@ refused(struct lt_farqueue *q, uint32_t n, const struct lt_remoting *head)
 				       : (int)head->remark.bytes,
 	    head->remark.p == NULL ? "" : head->remark.p);
 	if (head->code == 17)
-		lt_farroute_refresh(q->topic);
+		q->topic->status = LEAT_E_NOTFOUND;
 	while (n-- > 0)
 		lt_farflight_finish(far, pop(q), status);
 }

@@ -242,6 +242,12 @@ apply(struct lt_fartopic *t, struct route *r, int is_made_up)
 	size_t b;
 	int status = LEAT_OK;
 
+	for (b = 0; b < r->count; b++)
+		if (r->brokers[b].has_queues && r->brokers[b].id >= 0)
+			n += r->brokers[b].reads + r->brokers[b].writes;
+	if (n == 0) /* nobody has it just now */
+		return LEAT_E_NOTFOUND;
+	n = 0;
 	t->perm = 0;
 	for (b = 0; b < r->count && status == LEAT_OK; b++) {
 		if (is_made_up) {
@@ -261,7 +267,7 @@ apply(struct lt_fartopic *t, struct route *r, int is_made_up)
 	for (i = n; i < t->queue_all; i++)
 		t->queues[i]->reads = t->queues[i]->writes = 0;
 	t->is_made_up = is_made_up;
-	return status != LEAT_OK ? status : n == 0 ? LEAT_E_NOTFOUND : LEAT_OK;
+	return status;
 }
 
 static void on_route(int status, const struct lt_remoting *head,
@@ -295,9 +301,10 @@ settle(struct lt_fartopic *t, int status)
 	uint64_t now = lt_clock_mono_ms();
 
 	t->is_asking = 0;
-	/* What was known stays good until a name server knows better. */
-	if (status == LEAT_OK || status == LEAT_E_NOTFOUND ||
-	    t->status != LEAT_OK)
+	t->said = status;
+	/* What was known stays good until its broker says no: a name server
+	 * forgets the topics of a broker that is away. */
+	if (status == LEAT_OK || t->status != LEAT_OK)
 		t->status = status;
 	t->refresh_at =
 	    now + (status == LEAT_OK && !t->is_made_up ? LT_FAR_ROUTE_MS
@@ -320,7 +327,8 @@ on_route(int status, const struct lt_remoting *head, const uint8_t *body,
 		    t, status == LEAT_E_TIMEOUT ? LEAT_E_UNREACHABLE : status);
 		return;
 	}
-	if (head->code == 17 && !is_maker && t->may_make) {
+	if (head->code == 17 && !is_maker && t->may_make &&
+	    t->status != LEAT_OK) {
 		t->is_asking = 2;
 		status = ask_route(t, MAKER);
 		if (status != LEAT_OK)
@@ -409,8 +417,7 @@ lt_farroute_fresh(struct lt_fartopic *t, uint64_t deadline)
 		if (t->is_asking && lt_wait_expired(deadline))
 			return LEAT_E_TIMEOUT;
 	}
-	return t->status == LEAT_OK && t->is_made_up ? LEAT_E_NOTFOUND
-						     : t->status;
+	return t->said == LEAT_OK && t->is_made_up ? LEAT_E_NOTFOUND : t->said;
 }
 
 void

@@ -171,7 +171,6 @@ refused(struct lt_farsource *s, int32_t code)
 		break;
 	case 17:
 		s->status = LEAT_E_NOTFOUND;
-		lt_farroute_refresh(s->queue->topic);
 		break;
 	case 3:
 		s->status = LEAT_E_UNSUPPORTED;

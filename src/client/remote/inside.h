@@ -182,6 +182,7 @@ struct lt_fartopic {
 	struct lt_far *far;
 	char name[LT_NAME_FIELD];
 	int status; /* OK: known; AGAIN: not yet asked; NOTFOUND, UNREACHABLE */
+	int said; /* what a name server said last, if it did */
 	int is_asking;
 	int is_made_up; /* from TBW102: the first message makes the topic */
 	int may_make; /* a publisher wants it */
