@@ -487,7 +487,7 @@ control_ready(void *user)
 static void
 woken(void *user)
 {
-	if (!it.is_stopping)
+	if (!it.is_stopping && it.registrar != NULL)
 		lt_registrar_tick(it.registrar, lt_clock_mono_ms());
 }
 

@@ -236,8 +236,11 @@ list(struct lt_call *call, const char *field, lister *write, int32_t none)
 	status =
 	    group.bytes == 0 ? LEAT_E_NOTFOUND : write(w->g->hub, group, &body);
 	if (status == LEAT_E_NOTFOUND)
-		lt_answer_status(
-		    w, &call->ticket, none, "nobody is online in the group");
+		lt_answer_status(w, &call->ticket, none,
+		    "the consumer group[%.*s] not online",
+		    group.bytes > LT_NAME_FIELD ? LT_NAME_FIELD
+						: (int)group.bytes,
+		    group.bytes > 0 ? group.p : "");
 	else if (status != LEAT_OK)
 		lt_answer_error(w, &call->ticket, status);
 	else
