@@ -2,6 +2,9 @@
 #include "config.h"
 #include "base/bytes.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 static int
 digit(char c)
 {
@@ -27,6 +30,16 @@ lt_bytes_unhex64(const char in[16], uint64_t *out)
 	}
 	*out = v;
 	return 0;
+}
+
+int
+lt_bytes_digits(const char *text, size_t digits, uint64_t *out)
+{
+	if (strlen(text) != digits || strspn(text, "0123456789") != digits)
+		return -1;
+	errno = 0;
+	*out = strtoull(text, NULL, 10);
+	return errno == 0 && *out <= INT64_MAX ? 0 : -1;
 }
 
 int

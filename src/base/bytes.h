@@ -90,6 +90,9 @@ lt_bytes_hex64(char out[16], uint64_t v)
 }
 /* Parse exactly 16 hexadecimal digits, any case. 0 or -1. */
 int lt_bytes_unhex64(const char in[16], uint64_t *out);
+/* Parse a text of exactly so many decimal digits, as names of files are: 0, or
+ * -1 if it is another or beyond INT64_MAX. */
+int lt_bytes_digits(const char *text, size_t digits, uint64_t *out);
 /* Copy a string into a fixed field, NUL-padded to n. 0, or -1 if it and its
  * NUL do not fit (the field is then empty). */
 int lt_bytes_field(char *field, size_t n, const char *text);

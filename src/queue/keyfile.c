@@ -115,6 +115,7 @@ add_file(struct lt_keyindex *ix, uint64_t name)
 static int
 list_files(struct lt_keyindex *ix)
 {
+	uint64_t name;
 	int rc = LEAT_OK;
 	int fd =
 	    lt_sys.openat(ix->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -127,9 +128,8 @@ list_files(struct lt_keyindex *ix)
 		return LEAT_E_NOMEM;
 	}
 	for (struct dirent *e; rc == LEAT_OK && (e = readdir(d)) != NULL;)
-		if (strlen(e->d_name) == 17 &&
-		    strspn(e->d_name, "0123456789") == 17)
-			rc = add_file(ix, strtoull(e->d_name, NULL, 10));
+		if (lt_bytes_digits(e->d_name, 17, &name) == 0)
+			rc = add_file(ix, name);
 	closedir(d);
 	return rc;
 }

@@ -13,8 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/bytes.h"
 #include "base/mem.h"
@@ -95,8 +93,9 @@ list_files(struct lt_cq_set *set, const struct lt_cq *cq, uint64_t limit,
 		return LEAT_E_NOMEM;
 	}
 	for (struct dirent *e; rc == LEAT_OK && (e = readdir(d)) != NULL;) {
-		uint64_t at = strtoull(e->d_name, NULL, 10);
-		if (strspn(e->d_name, "0123456789") != 20 ||
+		uint64_t at;
+
+		if (lt_bytes_digits(e->d_name, 20, &at) != 0 ||
 		    at % LT_CQSET_FILE_BYTES != 0 ||
 		    at / LT_CQSET_FILE_BYTES >= limit)
 			continue;

@@ -428,11 +428,10 @@ each_name(struct lt_cq_view *view, const char *path,
 static int
 note_first(const char *name, void *user)
 {
-	uint64_t *first = user;
+	uint64_t *first = user, at;
 
-	if (strlen(name) != 20 || strspn(name, "0123456789") != 20)
+	if (lt_bytes_digits(name, 20, &at) != 0)
 		return 0;
-	uint64_t at = strtoull(name, NULL, 10);
 	if (at % FILE_BYTES == 0 && at / FILE_BYTES < *first)
 		*first = at / FILE_BYTES;
 	return 0;

@@ -144,11 +144,10 @@ list_files(int dir, const char *path, uint64_t **out, size_t *count_out)
 		return LEAT_E_NOMEM;
 	}
 	while (rc == LEAT_OK && (e = readdir(d)) != NULL) {
-		uint64_t base = strtoull(e->d_name, NULL, 10);
+		uint64_t base;
 
-		if (strlen(e->d_name) != 20 ||
-		    strspn(e->d_name, "0123456789") != 20 ||
-		    base % FILE_BYTES != 0 || base > INT64_MAX)
+		if (lt_bytes_digits(e->d_name, 20, &base) != 0 ||
+		    base % FILE_BYTES != 0)
 			continue;
 		rc = lt_mem_grow(
 		    (void **)&list, &capacity, count, sizeof(*list));

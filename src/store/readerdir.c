@@ -12,11 +12,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/bytes.h"
 #include "base/mem.h"
 #include "base/sys.h"
 #include "leat/status.h"
@@ -29,17 +29,6 @@ by_base(const void *a, const void *b)
 	const struct lt_readerdir_segment *x = a, *y = b;
 
 	return (x->base > y->base) - (x->base < y->base);
-}
-
-static int
-parse_name(const char *name, uint64_t *base_out)
-{
-	if (strlen(name) != NAME_DIGITS ||
-	    strspn(name, "0123456789") != NAME_DIGITS)
-		return -1;
-	errno = 0;
-	*base_out = strtoull(name, NULL, 10);
-	return errno == 0 && *base_out <= INT64_MAX ? 0 : -1;
 }
 
 int
@@ -92,7 +81,7 @@ list(struct lt_reader *r, struct lt_readerdir_segment **out, size_t *count_out)
 	while (rc == LEAT_OK && (e = readdir(d)) != NULL) {
 		uint64_t base;
 
-		if (parse_name(e->d_name, &base) != 0)
+		if (lt_bytes_digits(e->d_name, NAME_DIGITS, &base) != 0)
 			continue;
 		rc = lt_mem_grow((void **)&all, &capacity, count, sizeof(*all));
 		if (rc == LEAT_OK)

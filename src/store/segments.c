@@ -21,18 +21,6 @@
 #include "store/extent.h"
 #include "store/filler.h"
 
-/* 20 digits, or -1. */
-static int
-parse_name(const char *name, uint64_t *base_out)
-{
-	if (strlen(name) != LT_EXTENT_NAME - 1 ||
-	    strspn(name, "0123456789") != LT_EXTENT_NAME - 1)
-		return -1;
-	errno = 0;
-	*base_out = strtoull(name, NULL, 10);
-	return errno == 0 && *base_out <= INT64_MAX ? 0 : -1;
-}
-
 static int
 by_base(const void *a, const void *b)
 {
@@ -75,7 +63,7 @@ list_segments(struct lt_segments *s)
 		return LEAT_E_NOMEM;
 	}
 	for (struct dirent *e; rc == LEAT_OK && (e = readdir(d)) != NULL;)
-		if (parse_name(e->d_name, &base) == 0)
+		if (lt_bytes_digits(e->d_name, LT_EXTENT_NAME - 1, &base) == 0)
 			rc = lt_segments_add(s, base);
 		else if (strncmp(e->d_name, "new-", 4) == 0 ||
 			 strcmp(e->d_name, LT_FILLER_SPARE) == 0)

@@ -79,6 +79,27 @@ fields_are_padded_or_refused(void **state)
 }
 
 static void
+digits_are_all_or_nothing(void **state)
+{
+	static const char *const bad[] = {"", "0000001234",
+	    "000000000000000001234", "0000000000000000123",
+	    "-0000000000000001234", "+0000000000000001234",
+	    " 0000000000000001234", "0000000000000000123x",
+	    "09223372036854775808", "18446744073709551616",
+	    "99999999999999999999"};
+	uint64_t v = 7;
+
+	assert_int_equal(lt_bytes_digits("00000000000000001234", 20, &v), 0);
+	assert_int_equal(v, 1234);
+	assert_int_equal(lt_bytes_digits("09223372036854775807", 20, &v), 0);
+	assert_int_equal(v, INT64_MAX);
+	assert_int_equal(lt_bytes_digits("20261121235959123", 17, &v), 0);
+	assert_int_equal(v, 20261121235959123);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(lt_bytes_digits(bad[i], 20, &v), -1);
+}
+
+static void
 every_status_has_its_texts(void **state)
 {
 	int count = 0;
@@ -105,6 +126,7 @@ main(void)
 	    cmocka_unit_test(rounds),
 	    cmocka_unit_test(hex_goes_there_and_back),
 	    cmocka_unit_test(fields_are_padded_or_refused),
+	    cmocka_unit_test(digits_are_all_or_nothing),
 	    cmocka_unit_test(every_status_has_its_texts),
 	};
 
