@@ -12,6 +12,7 @@ static const struct lt_properties_name ours[] = {
     LT_PROPERTIES_NAME("LEAT_SEQ", 0),
     LT_PROPERTIES_NAME("__CRC32#", 0),
     LT_PROPERTIES_NAME("POP_CK", 0),
+    LT_PROPERTIES_NAME("CLUSTER", 0),
     LT_PROPERTIES_NAME("UNIQ_KEY", 1),
 };
 static const struct lt_properties_name delays[] = {

@@ -139,7 +139,7 @@ look_for(struct leat *leat, struct lt_call *call)
 	    .topic = lt_call_text(topic.name),
 	    .read = topic.read_queues,
 	    .write = topic.write_queues,
-	    .perm = topic.perm,
+	    .perm = topic.perm & ~(uint32_t)LEAT_PERM_NONE,
 	};
 	/* With the version that is known: it is added to the others. */
 	pthread_mutex_lock(&g->naming->lock);

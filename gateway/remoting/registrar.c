@@ -87,7 +87,7 @@ static int
 add_builtin(const struct leat_topic *topic, void *user)
 {
 	return add(user, topic->name, topic->read_queues, topic->write_queues,
-	    topic->perm);
+	    topic->perm & ~(uint32_t)LEAT_PERM_NONE);
 }
 
 /* Not leat-queue's own, and not what is there by name already. */

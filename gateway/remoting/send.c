@@ -395,6 +395,8 @@ place(
 {
 	struct lt_worker *w = s->call->worker;
 	struct lt_msgtext text;
+	const char *asker;
+	size_t n;
 	uint32_t level = 0;
 	int status =
 	    s->is_dead ? LEAT_OK : lt_msgtext_level(props, props_bytes, &level);
@@ -409,6 +411,11 @@ place(
 			 : 0);
 	if (LT_UNLIKELY(s->is_dead))
 		lt_msgtext_number(&text, "DELAY", 0);
+	/* Who answers it needs the name of the topic for answers. */
+	if (LT_UNLIKELY(lt_properties_find(props, props_bytes,
+			    "REPLY_TO_CLIENT", 15, &asker, &n) == LEAT_OK))
+		lt_msgtext_add(&text, "CLUSTER", w->g->cluster_name,
+		    strlen(w->g->cluster_name));
 	if (LT_UNLIKELY(level > 0)) {
 		lt_msgtext_delay(&text, level, m->topic, m->queue);
 		m->topic = LT_NAME_SCHEDULE_TOPIC;

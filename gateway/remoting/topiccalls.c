@@ -45,8 +45,6 @@ judge(const struct lt_gateway *g, const struct leat_topic *t, int32_t *code_out)
 	if (t->read_queues < 1 || t->read_queues > LT_QUEUES_MAX ||
 	    t->write_queues < 1 || t->write_queues > LT_QUEUES_MAX)
 		return "a topic has 1 to 65536 queues";
-	if ((t->perm & LEAT_PERM_BOTH) == 0)
-		return "a topic's perm is 2 (write), 4 (read) or 6";
 	return NULL;
 }
 
@@ -56,6 +54,8 @@ set(struct leat *leat, struct leat_topic *t)
 	int status;
 
 	t->perm &= LEAT_PERM_BOTH;
+	if (t->perm == 0)
+		t->perm = LEAT_PERM_NONE;
 	status = leat_topic_update(leat, t, 1);
 	if (status == LEAT_E_NOTFOUND) {
 		/* A new one has no fewer queues to read than to write. */
@@ -207,7 +207,7 @@ put_topic(struct lt_buffer *out, const struct leat_topic *t)
 	    "{\"attributes\":{},\"order\":false,\"perm\":%" PRIu32
 	    ",\"readQueueNums\":%" PRIu32
 	    ",\"topicFilterType\":\"SINGLE_TAG\",\"topicName\":",
-	    t->perm, t->read_queues);
+	    t->perm & ~(uint32_t)LEAT_PERM_NONE, t->read_queues);
 	lt_buffer_quote(out, t->name, strlen(t->name));
 	lt_buffer_format(out,
 	    ",\"topicSysFlag\":0,\"writeQueueNums\":%" PRIu32 "}",

@@ -273,7 +273,8 @@ LEAT_MUST_CHECK int leat_property_next(const struct leat_delivery *delivery,
 enum leat_perm {
 	LEAT_PERM_WRITE = 2,
 	LEAT_PERM_READ = 4,
-	LEAT_PERM_BOTH = 6
+	LEAT_PERM_BOTH = 6,
+	LEAT_PERM_NONE = 8 /* neither; 0 would be the default */
 };
 
 struct leat_topic {

@@ -464,7 +464,7 @@ apply_config(struct lt_manager *m, const struct lt_record_view *v)
 	t.logged = 1;
 	if (t.id <= PROGRESS_ID || t.read_queues < 1 || t.write_queues < 1 ||
 	    t.read_queues > LT_QUEUES_MAX || t.write_queues > LT_QUEUES_MAX ||
-	    t.perm > LEAT_PERM_BOTH || t.level > LEAT_SYNCED)
+	    t.perm > LEAT_PERM_NONE || t.level > LEAT_SYNCED)
 		return LEAT_E_CORRUPT;
 	return lt_topic_put(m, &t);
 }

@@ -143,7 +143,7 @@ check_config(const struct lt_topic *t, uint32_t force)
 	if (t->read_queues > LT_QUEUES_MAX || t->write_queues > LT_QUEUES_MAX)
 		return LEAT_E_LIMIT;
 	if (t->read_queues < 1 || t->write_queues < 1 || t->perm < 2 ||
-	    t->perm > 6 || (t->perm & 1) || t->level > LEAT_SYNCED)
+	    t->perm > LEAT_PERM_NONE || (t->perm & 1) || t->level > LEAT_SYNCED)
 		return LEAT_E_INVALID;
 	/* Messages in queues nobody reads any more would be stranded. */
 	if (t->read_queues < t->write_queues && !force)

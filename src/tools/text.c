@@ -64,9 +64,12 @@ lt_tool_perm(struct lt_tool *t, uint32_t *out)
 		*out = LEAT_PERM_WRITE;
 	else if (strcmp(t->arg, "rw") == 0 || strcmp(t->arg, "wr") == 0)
 		*out = LEAT_PERM_BOTH;
+	else if (strcmp(t->arg, "none") == 0)
+		*out = LEAT_PERM_NONE;
 	else
 		return lt_tool_complain(LEAT_E_INVALID,
-		    "%s: --%s %s: give r, w or rw", t->name, t->option, t->arg);
+		    "%s: --%s %s: give r, w, rw or none", t->name, t->option,
+		    t->arg);
 	return LEAT_OK;
 }
 
@@ -80,6 +83,8 @@ lt_tool_perm_text(uint32_t perm)
 		return "w";
 	case LEAT_PERM_BOTH:
 		return "rw";
+	case LEAT_PERM_NONE:
+		return "none";
 	default:
 		return "-";
 	}

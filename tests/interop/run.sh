@@ -121,7 +121,7 @@ lives() {
 	local case
 	for case in restart kill9 front-kill9 namesrv-kill9; do
 		[ ${#patterns[@]} = 0 ] || [[ " ${patterns[*]} " == *" life.$case "* ]] ||
-			[[ " ${patterns[*]} " == *" life.[*] "* ]] || continue
+			[[ " ${patterns[*]} " == *" life.* "* ]] || continue
 		if [ -z "$server" ]; then
 			echo "case life.$case skip only addresses are known"
 		elif [ -n "$(why_not java)" ]; then
