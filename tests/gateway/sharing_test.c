@@ -6,16 +6,19 @@
 #include "config.h"
 #include "workerrig.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "client/relay.h"
 #include "hub/hub.h"
+#include "hub/offsets.h"
 #include "remoting/sharing.h"
 
 #define QUEUES 8
 #define MESSAGES 2000 /* of each queue, most */
+#define AWAY_MS 2500
 #define STILL_MS 400 /* a machine that stands still longer proves less */
 
 /* --- every message once ----------------------------------------------------
@@ -463,6 +466,8 @@ offset_by_frame(const char *queue)
 	return number(&r, "offset");
 }
 
+static int64_t first_of_0; /* that the local member got since it was -1 */
+
 /* Polls and drops until the member has or has not the queue. */
 static unsigned
 queues_of(struct leat_consumer *c)
@@ -484,8 +489,11 @@ queues_of(struct leat_consumer *c)
 	for (int i = 0; i < 20; i++) {
 		n = leat_poll(c, d, 64, 10);
 		assert_true(n >= 0);
-		for (int k = 0; k < n; k++)
+		for (int k = 0; k < n; k++) {
 			set |= 1u << d[k].queue;
+			if (d[k].queue == 0 && first_of_0 < 0)
+				first_of_0 = d[k].queue_offset;
+		}
 		OK(leat_ack(c, d, (size_t)n));
 	}
 	return set;
@@ -504,6 +512,23 @@ await_queues(struct leat_consumer *c, unsigned want)
 }
 
 static void
+await_members_known(void)
+{
+	uint64_t give_up = lt_clock_mono_ms() + 3 * PATIENCE_MS;
+	struct lt_buffer ids;
+	size_t count;
+	int status;
+
+	lt_buffer_init(&ids, 1 << 20);
+	do
+		status =
+		    lt_relay_locals(it.local, "h", &ids, &count, PATIENCE_MS);
+	while (status == LEAT_E_AGAIN && lt_clock_mono_ms() < give_up);
+	lt_buffer_fini(&ids);
+	OK(status);
+}
+
+static void
 test_through_the_gateway(void **state)
 {
 	struct leat_topic t = {
@@ -511,6 +536,7 @@ test_through_the_gateway(void **state)
 	struct leat_options session = {.socket = it.socket, .name = "local"};
 	struct leat_subscription sub = {
 	    .topic = "u", .group = "h", .queue = -1, .from = LEAT_FROM_BEGIN};
+	const struct lt_offsets_key zero = {{"h", 1}, {"u", 1}, 0};
 	struct leat_consumer *c;
 	struct leat *leat;
 	struct reply r;
@@ -532,21 +558,33 @@ test_through_the_gateway(void **state)
 	snprintf(next, sizeof next, "%lld", (long long)at + 1);
 	commit_by_frame("0", next);
 	await_progress(0, at + 1);
-	/* Said to a leat-queue that is not there. */
+	/* Said to a leat-queue that is not there, and stays away longer than
+	 * the clerk waits for an answer. */
+	assert_int_equal(kill(it.leatd, SIGSTOP), 0);
 	kill_queue_manager();
-	snprintf(next, sizeof next, "%lld", (long long)at + 2);
-	commit_by_frame("0", next);
+	OK(lt_offsets_put(it.g.hub, &zero, at + 2)); /* as a pull does */
+	for (uint64_t since = lt_clock_mono_ms();
+	     lt_clock_mono_ms() - since < AWAY_MS;)
+		(void)poll(NULL, 0, 10);
+	assert_int_equal(kill(it.leatd, SIGCONT), 0);
 	await_progress(0, at + 2);
 	await_queues(c, 0xf0);
-	/* It leaves: its last commit is where the local one goes on. */
-	snprintf(next, sizeof next, "%lld", (long long)at + 1);
-	commit_by_frame("0", next);
+	/* It was told who is remote, and remembers when all had time to come
+	 * back. */
+	await_members_known();
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(queues_of(c), 0xf0);
+	/* It leaves: its last commit, just before, is where the local one goes
+	 * on. */
+	first_of_0 = -1;
+	OK(lt_offsets_put(it.g.hub, &zero, at + 1));
 	assert_int_equal(call(35,
 			     FIELDS({"clientID", "!c1"}, {"producerGroup", ""},
 				 {"consumerGroup", "h"}),
 			     NULL, &r),
 	    LT_CODE_SUCCESS);
 	await_queues(c, 0xff);
+	assert_int_equal(first_of_0, at + 1);
 	leat_unsubscribe(c);
 	leat_close(leat);
 }
