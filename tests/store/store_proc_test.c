@@ -361,6 +361,21 @@ test_failing_disk(void **state)
 	proc_judge(w);
 }
 
+/* Nothing is left to do: all is synced, and in a checkpoint. */
+static void
+await_rest(const struct lt_segment *counters)
+{
+	uint64_t until = lt_clock_mono_ms() + PATIENCE_MS;
+	uint64_t end;
+
+	do {
+		usleep(1000);
+		assert_true(lt_clock_mono_ms() < until);
+		end = lt_counter_read(counters, LT_STAT_store_log_end);
+	} while (lt_counter_read(counters, LT_STAT_store_log_synced) != end ||
+		 lt_counter_read(counters, LT_STAT_store_checkpoint) != end);
+}
+
 /* Nothing to do costs nothing: it sleeps, and wakes only by its cap. */
 static void
 test_idle(void **state)
@@ -375,8 +390,7 @@ test_idle(void **state)
 	assert_int_equal(
 	    lt_segment_attach(&counters, w->counters, LT_SEGMENT_COUNTER, 0, 0),
 	    LEAT_OK);
-	w->options.store_checkpoint_ms = 60000;
-	usleep(800000); /* the last sync and checkpoint are over */
+	await_rest(&counters);
 	before = lt_counter_read(&counters, LT_STAT_store_sleeps);
 	usleep(1000000);
 	after = lt_counter_read(&counters, LT_STAT_store_sleeps);
