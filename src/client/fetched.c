@@ -143,8 +143,7 @@ int
 lt_fetched_next(
     struct leat_consumer *c, struct lt_inlet *in, struct lt_found *f)
 {
-	const uint8_t *data =
-	    (const uint8_t *)c->leat->fetch_seg.base + LT_SEGMENT_DATA_AT;
+	const uint8_t *data;
 	uint64_t rest;
 
 	if (!lt_fetched_has(c, in) || in->fetch_left == 0)
@@ -152,6 +151,8 @@ lt_fetched_next(
 	rest = in->fetch_bytes - in->fetch_at;
 	if (in->fetch_at > in->fetch_bytes || rest < sizeof(f->head))
 		return 0;
+	/* There is one: fetch_bytes are not more than it has. */
+	data = (const uint8_t *)c->leat->fetch_seg.base + LT_SEGMENT_DATA_AT;
 	memcpy(&f->head, data + in->fetch_at, sizeof(f->head));
 	if (f->head.kind != LT_RING_RECORD ||
 	    f->head.bytes > rest - sizeof(f->head))
