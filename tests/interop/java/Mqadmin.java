@@ -5,9 +5,11 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 final class Mqadmin {
@@ -115,6 +117,12 @@ final class Mqadmin {
 		Inbox inbox = Groups.consumer("looked-at-g", topic, "*", m -> { });
 		group = inbox.consumer.getConsumerGroup();
 		inbox.await(5, 60);
+		// What was just listened to is not yet what will be committed.
+		MessageQueue queue = new MessageQueue(topic, "broker-a", 0);
+		for (int i = 0; i < 200 && inbox.consumer.getDefaultMQPushConsumerImpl()
+			.getOffsetStore().readOffset(queue,
+			ReadOffsetType.MEMORY_FIRST_THEN_STORE) < 5; i++)
+			Thread.sleep(50);
 		inbox.close();
 	}
 
