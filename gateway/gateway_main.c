@@ -32,6 +32,7 @@
 #include "proto/wire.h"
 #include "remoting/clerk.h"
 #include "remoting/naming.h"
+#include "remoting/popper.h"
 #include "remoting/registrar.h"
 #include "remoting/sharing.h"
 #include "remoting/worker.h"
@@ -605,6 +606,7 @@ start_clerk(struct leat_options *session)
 		fatal(
 		    "what=\"no session with leat-queue\" status=%s why=\"%s\"",
 		    leat_status_name(rc), leat_error(NULL));
+	lt_popper_begin(it.g.popper, session);
 }
 
 int

@@ -125,6 +125,16 @@ uint64_t lt_hub_find(struct lt_hub *hub, struct lt_remoting_text group,
 /* A connection of a group of producers, each in turn. 0: none. */
 uint64_t lt_hub_producer(struct lt_hub *hub, struct lt_remoting_text group);
 
+/* That connection does not share the group's queues with other members, but has
+ * messages taken for it one by one. 1: it had not been said before. */
+int lt_hub_pops(
+    struct lt_hub *hub, struct lt_remoting_text group, uint64_t conn);
+/* The same is said of none of the group any more. */
+void lt_hub_pops_not(struct lt_hub *hub, struct lt_remoting_text group);
+/* Ids of a group's members, local ones too, in order, each once and with a NUL.
+ * LEAT_OK, LEAT_E_NOTFOUND, LEAT_E_NOMEM. */
+int lt_hub_ids(struct lt_hub *hub, struct lt_remoting_text group,
+    struct lt_buffer *ids_out, size_t *count_out) LT_MUST_CHECK;
 /* The topics that a group subscribed to, each with a NUL; how many. */
 size_t lt_hub_topics(struct lt_hub *hub, struct lt_remoting_text group,
     struct lt_buffer *names_out);
@@ -134,6 +144,7 @@ struct lt_hub_member {
 	const char *client_id, *address;
 	uint8_t language;
 	int32_t version;
+	int pops; /* lt_hub_pops */
 };
 /* Each connection of a group of consumers; how many. `visit` is called under
  * the lock: it copies, and calls nothing here. */

@@ -90,6 +90,20 @@ client_at(const struct lt_hub_ring *in_party)
 	return LT_HUB_OF(struct lt_hub_membership, in_party, in_party)->client;
 }
 
+static void
+ids_add(struct names *names, const struct lt_hub_party *party)
+{
+	const char *local = party->locals;
+
+	for (const struct lt_hub_ring *r = party->memberships.next;
+	     r != &party->memberships; r = r->next)
+		name_add(names, client_at(r)->id);
+	for (size_t i = 0; i < party->local_count; i++) {
+		name_add(names, local);
+		local += strlen(local) + 1;
+	}
+}
+
 int
 lt_hubjson_ids(
     struct lt_hub *hub, struct lt_remoting_text group, struct lt_buffer *out)
@@ -99,19 +113,39 @@ lt_hubjson_ids(
 	int rc = LEAT_E_NOTFOUND;
 
 	if (party != NULL) {
-		const char *local = party->locals;
-
-		for (const struct lt_hub_ring *r = party->memberships.next;
-		     r != &party->memberships; r = r->next)
-			name_add(&names, client_at(r)->id);
-		for (size_t i = 0; i < party->local_count; i++) {
-			name_add(&names, local);
-			local += strlen(local) + 1;
-		}
+		ids_add(&names, party);
 		rc = names_put(&names, "consumerIdList", out);
 	}
 	lt_hub_unlock(hub);
 	return rc;
+}
+
+int
+lt_hub_ids(struct lt_hub *hub, struct lt_remoting_text group,
+    struct lt_buffer *out, size_t *count_out)
+{
+	const struct lt_hub_party *party = enter(hub, LT_HUB_CONSUMERS, group);
+	struct names names = {0};
+	int rc = LEAT_E_NOTFOUND;
+
+	*count_out = 0;
+	if (party != NULL) {
+		ids_add(&names, party);
+		rc = names.rc;
+	}
+	if (rc == LEAT_OK && names.count > 0)
+		qsort(names.items, names.count, sizeof *names.items, compare);
+	for (size_t i = 0; rc == LEAT_OK && i < names.count; i++) {
+		const char *id = names.items[i];
+
+		if (i > 0 && strcmp(id, names.items[i - 1]) == 0)
+			continue;
+		lt_buffer_add(out, id, strlen(id) + 1);
+		++*count_out;
+	}
+	lt_hub_unlock(hub);
+	lt_mem_free(names.items);
+	return rc == LEAT_OK ? lt_buffer_status(out) : rc;
 }
 
 int

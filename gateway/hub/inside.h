@@ -69,6 +69,7 @@ struct lt_hub_membership {
 	struct lt_hub_client *client;
 	struct lt_hub_party *party;
 	uint64_t seen_ms;
+	int pops;
 };
 
 struct lt_hub {

@@ -128,10 +128,11 @@ lt_hub_visit(struct lt_hub *hub, struct lt_remoting_text group,
 	for (const struct lt_hub_ring *r =
 		 party == NULL ? NULL : party->memberships.next;
 	     r != NULL && r != &party->memberships; r = r->next, n++) {
-		const struct lt_hub_client *c =
-		    LT_HUB_OF(struct lt_hub_membership, in_party, r)->client;
-		struct lt_hub_member member = {
-		    c->conn, c->id, c->address, c->language, c->version};
+		const struct lt_hub_membership *m =
+		    LT_HUB_OF(struct lt_hub_membership, in_party, r);
+		const struct lt_hub_client *c = m->client;
+		struct lt_hub_member member = {c->conn, c->id, c->address,
+		    c->language, c->version, m->pops};
 
 		visit(&member, user);
 	}
@@ -158,4 +159,39 @@ lt_hub_topics(struct lt_hub *hub, struct lt_remoting_text group,
 	}
 	lt_hub_unlock(hub);
 	return n;
+}
+
+int
+lt_hub_pops(struct lt_hub *hub, struct lt_remoting_text group, uint64_t conn)
+{
+	const struct lt_hub_party *party;
+	const struct lt_hub_client *client;
+	struct lt_hub_membership *m = NULL;
+	int is_new = 0;
+
+	lt_hub_lock(hub);
+	party = lt_hub_party_of(hub, LT_HUB_CONSUMERS, group.p, group.bytes);
+	client = lt_hash_get(&hub->clients, &conn, sizeof conn);
+	if (party != NULL && client != NULL)
+		m = lt_hub_membership_of(client, party);
+	if (m != NULL) {
+		is_new = !m->pops;
+		m->pops = 1;
+	}
+	lt_hub_unlock(hub);
+	return is_new;
+}
+
+void
+lt_hub_pops_not(struct lt_hub *hub, struct lt_remoting_text group)
+{
+	const struct lt_hub_party *party;
+
+	lt_hub_lock(hub);
+	party = lt_hub_party_of(hub, LT_HUB_CONSUMERS, group.p, group.bytes);
+	for (struct lt_hub_ring *r = party == NULL ? NULL
+						   : party->memberships.next;
+	     r != NULL && r != &party->memberships; r = r->next)
+		LT_HUB_OF(struct lt_hub_membership, in_party, r)->pops = 0;
+	lt_hub_unlock(hub);
 }

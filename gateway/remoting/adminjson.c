@@ -151,3 +151,69 @@ lt_adminjson_topics(const void *body, size_t bytes,
 	json_decref(v);
 	return status;
 }
+
+static int
+text(const json_t *object, const char *name, char *out, size_t room)
+{
+	const char *v = json_string_value(json_object_get(object, name));
+	size_t n = v != NULL ? strlen(v) : 0;
+
+	out[0] = '\0';
+	if (n >= room)
+		return LEAT_E_NAME;
+	if (n > 0)
+		memcpy(out, v, n + 1);
+	return LEAT_OK;
+}
+
+int
+lt_adminjson_assignment(
+    const void *body, size_t bytes, struct lt_adminjson_assignment *out)
+{
+	json_t *v = load(body, bytes);
+	int status = v == NULL ? LEAT_E_CORRUPT : LEAT_OK;
+
+	memset(out, 0, sizeof *out);
+#define TEXT(name, field)                                                      \
+	if (status == LEAT_OK)                                                 \
+	status = text(v, name, out->field, sizeof out->field)
+	TEXT("topic", topic);
+	TEXT("consumerGroup", group);
+	TEXT("clientId", client);
+	TEXT("strategyName", strategy);
+	TEXT("messageModel", model);
+	TEXT("mode", mode);
+#undef TEXT
+	out->share = small(v, "popShareQueueNum", 0);
+	json_decref(v);
+	return status;
+}
+
+int
+lt_adminjson_acks(const void *body, size_t bytes,
+    void (*each)(const struct lt_adminjson_ack *ack, void *user), void *user,
+    size_t *count_out)
+{
+	json_t *v = load(body, bytes);
+	const json_t *list = json_object_get(v, "acks"), *a;
+	int status = v == NULL ? LEAT_E_CORRUPT : LEAT_OK;
+
+	*count_out = json_array_size(list);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		struct lt_adminjson_ack ack;
+
+		a = json_array_get(list, i);
+		ack.group = json_string_value(json_object_get(a, "c"));
+		ack.topic = json_string_value(json_object_get(a, "t"));
+		ack.bits = json_string_value(json_object_get(a, "b"));
+		ack.queue = small(a, "q", -1);
+		ack.start_offset = number(a, "so", -1);
+		ack.pop_ms = number(a, "pt", -1);
+		if (ack.group != NULL && strlen(ack.group) < LT_NAME_FIELD &&
+		    ack.topic != NULL && strlen(ack.topic) < LT_NAME_FIELD &&
+		    ack.bits != NULL && ack.queue >= 0)
+			each(&ack, user);
+	}
+	json_decref(v);
+	return status;
+}

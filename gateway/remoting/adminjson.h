@@ -23,6 +23,28 @@ int lt_adminjson_groups(const void *body, size_t bytes, int is_list,
     int (*each)(const struct lt_groups_config *config, void *user),
     void *user) LT_MUST_CHECK;
 
+/* 400, 401: what is not said is "". */
+struct lt_adminjson_assignment {
+	char topic[LT_NAME_FIELD], group[LT_NAME_FIELD];
+	char client[LT_NAME_FIELD];
+	char strategy[32], model[32]; /* 400 */
+	char mode[32]; /* 401 */
+	int32_t share; /* 401: popShareQueueNum */
+};
+/* LEAT_OK, LEAT_E_CORRUPT, LEAT_E_NAME (one of them is too long). */
+int lt_adminjson_assignment(const void *body, size_t bytes,
+    struct lt_adminjson_assignment *out) LT_MUST_CHECK;
+/* 200151: each of acks that has names, a queue and a bit set. *count_out: how
+ * many acks there are. LEAT_OK, LEAT_E_CORRUPT. */
+struct lt_adminjson_ack { /* lent */
+	const char *group, *topic, *bits;
+	int64_t start_offset, pop_ms;
+	int32_t queue;
+};
+int lt_adminjson_acks(const void *body, size_t bytes,
+    void (*each)(const struct lt_adminjson_ack *ack, void *user), void *user,
+    size_t *count_out) LT_MUST_CHECK;
+
 /* 18: each of topicConfigList, in the same way; numbers that are no number of
  * queues are 0, and a name that is too long is "". */
 int lt_adminjson_topics(const void *body, size_t bytes,

@@ -39,7 +39,10 @@ enum lt_code { /* answers: RocketMQ's response codes */
 	LT_CODE_GROUP_NOT_EXIST = 26,
 	LT_CODE_INVALID_PARAMETER = 29,
 	LT_CODE_CONSUMER_NOT_ONLINE = 206,
-	LT_CODE_CONSUME_TIMEOUT = 207
+	LT_CODE_CONSUME_TIMEOUT = 207,
+	LT_CODE_NO_MESSAGE = 208,
+	LT_CODE_POLLING_FULL = 209,
+	LT_CODE_POLLING_TIMEOUT = 210
 };
 
 /* A body that still fits into a frame. */

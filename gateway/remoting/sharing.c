@@ -19,6 +19,7 @@
 #include "hub/hub.h"
 #include "hub/offsets.h"
 #include "leat/status.h"
+#include "remoting/popmodes.h"
 #include "remoting/worker.h"
 
 #define TELL_MS 2000 /* one answer of leat-queue */
@@ -148,6 +149,8 @@ add_id(const struct lt_hub_member *member, void *user)
 {
 	struct ids *ids = user;
 
+	if (member->pops) /* it shares no queues */
+		return;
 	lt_buffer_add(
 	    &ids->text, member->client_id, strlen(member->client_id) + 1);
 	ids->count++;
@@ -231,7 +234,8 @@ tell(struct lt_sharing *s, struct leat *leat, const char *group, int *any_out)
 
 	init_ids(&ids);
 	if (lt_hub_about(s->g->hub, name, &about) &&
-	    about.model == LT_HEARTBEAT_CLUSTERING)
+	    about.model == LT_HEARTBEAT_CLUSTERING &&
+	    !lt_popmodes_has(s->g->popmodes, group))
 		(void)lt_hub_visit(s->g->hub, name, add_id, &ids);
 	status = index_ids(&ids);
 	if (status == LEAT_OK)

@@ -17,6 +17,8 @@
 #include "remoting/asked.h"
 #include "remoting/groups.h"
 #include "remoting/naming.h"
+#include "remoting/popmodes.h"
+#include "remoting/popper.h"
 #include "remoting/post.h"
 #include "remoting/sharing.h"
 
@@ -193,16 +195,24 @@ lt_gateway_open(struct lt_gateway *g)
 
 	if (status == LEAT_OK)
 		status = lt_groups_create(&g->groups);
+	if (status == LEAT_OK)
+		status = lt_popmodes_create(&g->popmodes);
+	if (status == LEAT_OK)
+		status = lt_popper_create(g, &g->popper);
 	return status != LEAT_OK ? status : lt_sharing_create(g, &g->sharing);
 }
 
 void
 lt_gateway_close(struct lt_gateway *g)
 {
+	lt_popper_destroy(g->popper);
+	lt_popmodes_destroy(g->popmodes);
 	lt_naming_destroy(g->naming);
 	lt_sharing_destroy(g->sharing);
 	lt_groups_destroy(g->groups);
 	lt_post_destroy(g->post);
+	g->popper = NULL;
+	g->popmodes = NULL;
 	g->naming = NULL;
 	g->groups = NULL;
 	g->post = NULL;

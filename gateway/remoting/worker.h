@@ -23,6 +23,8 @@ struct lt_hub;
 struct lt_naming;
 struct lt_hub_changes;
 struct lt_options;
+struct lt_popmodes;
+struct lt_popper;
 struct lt_post;
 struct lt_registrar;
 struct lt_post_box;
@@ -45,6 +47,8 @@ struct lt_gateway {
 	struct lt_registrar *registrar; /* NULL: nobody else is told */
 	struct lt_naming *naming; /* NULL: no name server here */
 	struct lt_sharing *sharing; /* what leat-queue is told of members */
+	struct lt_popmodes *popmodes; /* which groups are to pop */
+	struct lt_popper *popper; /* takes messages for those who do */
 	const char *broker_name, *cluster_name;
 	const char
 	    *address; /* that clients dial, "host:port"; NULL: none can */
@@ -56,7 +60,7 @@ struct lt_gateway {
 	int auto_create;
 };
 
-/* Post, groups, sharing; closed all the same, with `naming`. LEAT_OK,
+/* Post, groups, sharing, popper; closed all the same, with `naming`. LEAT_OK,
  * LEAT_E_NOMEM. */
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
@@ -185,6 +189,13 @@ void lt_brokercalls_on_figures(struct lt_call *call); /* 28 */
 void lt_brokercalls_on_cleaned(struct lt_call *call); /* 306, 316, 329 */
 void lt_brokercalls_on_statistics(struct lt_call *call); /* 315 */
 void lt_brokercalls_on_replicas(struct lt_call *call); /* 907 */
+
+/* popcalls.c */
+void lt_popcalls_on_pop(struct lt_call *call); /* 200050, 54, 55 */
+void lt_popcalls_on_ack(struct lt_call *call); /* 200051, 53 */
+void lt_popcalls_on_acks(struct lt_call *call); /* 200151 */
+void lt_popcalls_on_assignment(struct lt_call *call); /* 400 */
+void lt_popcalls_on_mode(struct lt_call *call); /* 401 */
 
 /* pull.c: 11, 361. */
 int lt_pull_init(struct lt_worker *w) LT_MUST_CHECK;

@@ -168,6 +168,10 @@ struct leat_consumer {
 	int others_wait; /* to fetch, until that is used up */
 	int put_off; /* somebody was, in this pass: another finds more */
 	int all_queues;
+	int is_narrow; /* polls are of one queue alone (relay.c) */
+	uint32_t narrow_queue;
+	int is_in_order; /* nothing overtakes what comes again (relay.c) */
+	int is_unasked; /* nobody waits for its messages (relay.c) */
 	int joined; /* the first subscription of every queue is made */
 	enum leat_mode mode;
 	int grouped; /* clustering: claims */

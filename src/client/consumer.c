@@ -310,8 +310,11 @@ take_pass(struct polling *p)
 	c->put_off = 0;
 	for (i = 0; i < c->inlet_count && n < p->max; i++) {
 		struct lt_inlet *in = c->inlets[(turn + i) % c->inlet_count];
-		int got = lt_take_inlet(c, in, p->out + n, p->max - n);
+		int got;
 
+		if (c->is_narrow && in->queue != c->narrow_queue)
+			continue;
+		got = lt_take_inlet(c, in, p->out + n, p->max - n);
 		if (got < 0)
 			status = got;
 		else

@@ -242,3 +242,56 @@ lt_relay_pump(struct leat *leat)
 {
 	lt_link_pump(leat, lt_clock_mono_ms());
 }
+
+/* --- messages taken for others -------------------------------------------- */
+
+int
+lt_relay_narrow(struct leat_consumer *c, int32_t queue, int is_in_order)
+{
+	if (queue >= 0 && (size_t)queue >= c->inlet_count)
+		return LEAT_E_QUEUE;
+	c->is_narrow = queue >= 0;
+	c->is_in_order = is_in_order;
+	c->narrow_queue = queue < 0 ? 0 : (uint32_t)queue;
+	return LEAT_OK;
+}
+
+uint32_t
+lt_relay_queues(const struct leat_consumer *c)
+{
+	return (uint32_t)c->inlet_count;
+}
+
+void
+lt_relay_ask(struct leat_consumer *c, int is_asked)
+{
+	c->is_unasked = !is_asked;
+}
+
+int
+lt_relay_is_ready(struct leat_consumer *c)
+{
+	for (size_t i = 0; i < c->inlet_count; i++)
+		if (lt_take_ready(c, c->inlets[i]) || c->inlets[i]->limited)
+			return 1;
+	return 0;
+}
+
+int64_t
+lt_relay_rest(struct leat_consumer *c, int32_t queue, int64_t *end_out)
+{
+	int64_t end, sum = 0;
+
+	*end_out = -1;
+	for (size_t i = 0; i < c->inlet_count; i++) {
+		struct lt_inlet *in = c->inlets[i];
+
+		if (queue >= 0 && in->queue != (uint32_t)queue)
+			continue;
+		end = lt_take_end(in);
+		if (end > in->next)
+			sum += end - in->next;
+		*end_out = queue >= 0 ? end : -1;
+	}
+	return sum;
+}

@@ -88,6 +88,24 @@ void lt_relay_on_locals(
 /* Look at the socket; never waits for long. */
 void lt_relay_pump(struct leat *leat);
 
+/* --- messages taken for members that do not claim themselves ---------------
+ */
+
+/* Polls of this consumer take from that queue alone; -1: from all again. In
+ * order: nothing of a queue comes before what was given back of it. QUEUE: it
+ * has none such. */
+int lt_relay_narrow(
+    struct leat_consumer *c, int32_t queue, int is_in_order) LT_MUST_CHECK;
+uint32_t lt_relay_queues(const struct leat_consumer *c); /* at least 1 */
+/* Does somebody wait for its messages? If not, leat_arm() does not care that
+ * there are some. At first somebody does. */
+void lt_relay_ask(struct leat_consumer *c, int is_asked);
+/* 1: a poll may find something. */
+int lt_relay_is_ready(struct leat_consumer *c);
+/* Messages of a queue (-1: of all) that nobody has looked at here, and the end
+ * of that one, as far as they are known without asking; -1: not known. */
+int64_t lt_relay_rest(struct leat_consumer *c, int32_t queue, int64_t *end_out);
+
 /* What was submitted exists for the store from here on; wakes it. */
 void lt_relay_announce(struct leat *leat);
 

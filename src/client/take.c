@@ -423,6 +423,10 @@ find_again(struct leat_consumer *c, struct lt_inlet *in,
 	there = step_to(c, in, offset, f);
 	if (there >= 0)
 		return there;
+	if (c->is_in_order && !in->fetch_is_again && lt_fetched_has(c, in)) {
+		lt_fetched_lost(in); /* newer ones: they wait */
+		in->fetch_turn = 0;
+	}
 	if (!in->fetch_is_again && !lt_fetched_turn(c, in)) {
 		in->again_waits = 1;
 		return there;
@@ -526,6 +530,8 @@ lt_take_inlet(struct leat_consumer *c, struct lt_inlet *in,
 		n = (size_t)rescan(c, in, out, max);
 	}
 	in->limited = 0;
+	if (c->is_in_order && in->rescan >= 0)
+		verdict = DRY;
 	while (
 	    n < max && !in->stale && (verdict == PASSED || verdict == TAKEN)) {
 		verdict = in->source == LT_SOURCE_RING

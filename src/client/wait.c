@@ -174,9 +174,20 @@ anything_ready(void *user)
 	if (lt_receipt_ready(leat))
 		return 1;
 	for (c = leat->consumers; c != NULL; c = c->next)
-		for (i = 0; i < c->inlet_count; i++)
+		for (i = 0; i < c->inlet_count && !c->is_unasked; i++)
 			if (lt_take_ready(c, c->inlets[i]))
 				return 1;
+	return 0;
+}
+
+static int
+is_asked(const struct leat *leat)
+{
+	const struct leat_consumer *c;
+
+	for (c = leat->consumers; c != NULL; c = c->next)
+		if (!c->is_unasked)
+			return 1;
 	return 0;
 }
 
@@ -193,7 +204,8 @@ arm_timer(struct leat *leat)
 
 	for (c = leat->consumers; c != NULL; c = c->next)
 		for (i = 0; i < c->inlet_count; i++)
-			if (ms == 0 && !c->inlets[i]->is_idle &&
+			if (ms == 0 && !c->is_unasked &&
+			    !c->inlets[i]->is_idle &&
 			    (c->inlets[i]->limited ||
 				c->inlets[i]->ring_seg.base == NULL))
 				ms = LT_DOORBELL_CAP_MS;
@@ -217,7 +229,7 @@ leat_arm(struct leat *leat)
 	lt_link_pump(leat, lt_clock_mono_ms());
 	lt_doorbell_drain(leat->client_bell);
 	lt_doorbell_drain(leat->timer);
-	if (leat->consumers != NULL || leat->wants_log)
+	if (is_asked(leat) || leat->wants_log)
 		bits |= LT_LANE_WAIT_DATA;
 	if (leat->in_flight != 0)
 		bits |= LT_LANE_WAIT_RECEIPT;

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "hub/hub.h"
 #include "remoting/naming.h"
+#include "remoting/popper.h"
 #include "remoting/sharing.h"
 
 struct rig it;
@@ -161,6 +162,7 @@ rig_setup(void **state)
 	OK(lt_registrar_create(&registrar, NULL, &it.registrar));
 	lt_registrar_tick(it.registrar, lt_clock_mono_ms());
 	lt_sharing_begin(it.g.sharing);
+	lt_popper_begin(it.g.popper, &session);
 	config.session = session;
 	config.session.lane_bytes = 16 << 20;
 	config.store_dir = it.store_dir;
