@@ -32,7 +32,7 @@ compile() {
 
 cd "$src"
 library=$(ls src/base/*.c src/proto/*.c src/shm/*.c src/store/*.c \
-	gateway/hub/*.c gateway/names/*.c | grep -v _main.c)
+	gateway/hub/*.c gateway/names/*.c gateway/net/*.c | grep -v _main.c)
 queue=$(ls src/queue/*.c tests/queue/play*.c | grep -v -e _main.c -e /key)
 # shellcheck disable=SC2086 # lists of words
 compile library.a $library tests/support/faults.c tests/store/rig.c
@@ -47,5 +47,6 @@ printf '%s\n' "$@" | xargs -P "$(nproc)" -I @ sh -c '
 	! grep -q memfs_ "$2/tests/fuzz/@_fuzz.c" || more="$more $3/memfs.a"
 	! grep -q memfds_ "$2/tests/fuzz/@_fuzz.c" || more="$more $3/memfds.a"
 	exec $0 $1 -fsanitize=fuzzer "$2/tests/fuzz/@_fuzz.c" $more \
-		"$3/library.a" -lcmocka -ldeflate -linih -ljansson -lsodium -o "$3/@"' \
+		"$3/library.a" -lcmocka -ldeflate -linih -ljansson -lsodium \
+		-levent_core -lssl -lcrypto -o "$3/@"' \
 	"$cc" "$flags" "$src" "$out"

@@ -6,7 +6,7 @@
 set -u
 src=${top_srcdir:?top_srcdir is not set}
 [ $# -gt 0 ] || set -- admit binary config cq frame heartbeat json lane names \
-	properties record recover sendbatch table wire
+	properties record recover sendbatch sniff table wire
 runs=${LEAT_FUZZ_RUNS:-}
 limit="-max_total_time=${LEAT_FUZZ_SECONDS:-8}"
 [ -z "$runs" ] || limit="-runs=$runs"
