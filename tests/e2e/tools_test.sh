@@ -24,7 +24,10 @@ fails 2 'only one of' consume orders -f '%z'
 fails 2 'begin, end' consume orders --from yesterday
 fails 2 'one of --id' message get
 fails 2 'TOPIC/QUEUE/OFFSET' message get --offset orders/0
-LEAT_SERVER=rocketmq://x:1 fails 2 'later' ping
+LEAT_SERVER=leat://host:1 fails 2 'later' ping
+fails 2 'rocketmq://HOST:PORT' --server http://host ping
+fails 2 'say one' --server rocketmq://127.0.0.1:1 --socket x ping
+fails 3 'name server' --server rocketmq://127.0.0.1:1 ping
 "$builddir/leat" >/dev/null
 is "exit of leat alone" $? 2
 like "version" "$(leat --version)" '^leat [0-9]+\.[0-9]+'

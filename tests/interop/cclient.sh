@@ -5,7 +5,8 @@
 #   cclient.sh [apache|leat|NAMESRV]...    default: apache leat
 #
 # One line a case: case NAME ok|fail. LEAT_MESSAGES: how many go each way
-# (10,000); LEAT_CASES: only these cases. A server that cannot run here is a line SKIP and why; 77 if none can.
+# (10,000); LEAT_CASES: only these cases. A server that cannot run here is a line
+# SKIP and why; 77 if none can.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 builddir=${top_builddir:-$here/../..}

@@ -372,7 +372,8 @@ take_all(struct leat_consumer *c, struct leat_delivery *out, size_t max)
 	return n != 0 ? (int)n : status;
 }
 
-/* Nothing can be read, and waiting does not change it. */
+/* Nothing can be read: why. That bytes made no sense is said once, since the
+ * next may. */
 static int
 poll_status(const struct leat_consumer *c)
 {
@@ -387,6 +388,9 @@ poll_status(const struct leat_consumer *c)
 			return LEAT_OK;
 		status = g->sources[i]->status;
 	}
+	for (i = 0; i < g->source_count && status == LEAT_E_CORRUPT; i++)
+		if (g->sources[i] != NULL && g->sources[i]->consumer == c)
+			g->sources[i]->status = LEAT_OK;
 	return status;
 }
 

@@ -147,6 +147,7 @@ static void
 cut_off(struct lt_farsource *s, int status)
 {
 	s->is_asking = 0;
+	s->committed = -1; /* a pull says it too */
 	if (status == LEAT_E_TIMEOUT && s->queue->conn->fd >= 0)
 		lt_farconn_down(s->queue->conn, LEAT_E_UNREACHABLE);
 	if (status == LEAT_E_CORRUPT)
