@@ -182,10 +182,26 @@ fake_cluster_put(
 	store(f, queue, body, strlen(body), props, strlen(props));
 }
 
+void
+fake_cluster_pack(
+    struct fake_cluster *f, uint32_t queue, const void *zlib, size_t bytes)
+{
+	struct inside *in = f->inside;
+
+	pthread_mutex_lock(&in->lock);
+	f->messages[f->count].queue = queue;
+	f->messages[f->count].offset = f->max[queue]++;
+	f->messages[f->count].packed = (uint32_t)bytes;
+	memcpy(f->messages[f->count].body, zlib, bytes);
+	f->count++;
+	pthread_mutex_unlock(&in->lock);
+}
+
 static void
 add_record(struct lt_buffer *b, const struct fake_message *m, int64_t at)
 {
-	size_t body = strlen(m->body), props = strlen(m->props);
+	size_t body = m->packed != 0 ? m->packed : strlen(m->body),
+	       props = strlen(m->props);
 	uint8_t r[1024] = {0};
 	size_t n = 91 + body + 1 + props;
 
@@ -194,6 +210,7 @@ add_record(struct lt_buffer *b, const struct fake_message *m, int64_t at)
 	lt_bytes_put32(r + 12, m->queue);
 	lt_bytes_put64(r + 20, (uint64_t)m->offset);
 	lt_bytes_put64(r + 28, (uint64_t)at);
+	lt_bytes_put32(r + 36, m->packed != 0 ? 0x301 : 0);
 	lt_bytes_put32(r + 72, m->reconsume);
 	lt_bytes_put32(r + 84, (uint32_t)body);
 	memcpy(r + 88, m->body, body);

@@ -30,6 +30,7 @@ struct fake_message {
 	char body[64];
 	char props[256];
 	uint32_t reconsume;
+	uint32_t packed; /* bytes of body, a zlib stream; 0: it is a text */
 };
 
 /* Read by the test when the thread has answered, or is joined. */
@@ -61,6 +62,9 @@ void fake_cluster_stop(struct fake_cluster *f);
 /* A message that is there. */
 void fake_cluster_put(struct fake_cluster *f, uint32_t queue, const char *body,
     const char *props);
+/* A message with a compressed body. */
+void fake_cluster_pack(
+    struct fake_cluster *f, uint32_t queue, const void *zlib, size_t bytes);
 /* Tell all connections that members of group g changed. */
 void fake_cluster_notify(struct fake_cluster *f);
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/deflate.h"
 #include "client/remote/farjson.h"
 #include "client/remote/inside.h"
 #include "fake_cluster.h"
@@ -461,6 +462,37 @@ test_moved(void **state)
 	expect(c, 15, 20);
 }
 
+/* What another client compressed is as it was; what is no stream stays. */
+static void
+test_compressed(void **state)
+{
+	struct leat_consumer *c = subscribe(NULL, LEAT_FROM_BEGIN, 0);
+	struct leat_delivery d[2];
+	struct lt_buffer b;
+	char text[200];
+	int n = 0;
+
+	(void)state;
+	memset(text, 'a', sizeof(text));
+	lt_buffer_init(&b, 4096);
+	OK(lt_deflate_pack(text, sizeof(text), 5, &b));
+	fake_cluster_pack(fake, 1, b.p, b.bytes);
+	fake_cluster_pack(fake, 1, "no stream", 9);
+	while (n < 2) {
+		int got = leat_poll(c, d + n, (size_t)(2 - n), WAIT_MS);
+
+		assert_true(got > 0);
+		if (n == 0) {
+			assert_int_equal(d[0].body_bytes, sizeof(text));
+			assert_memory_equal(d[0].body, text, sizeof(text));
+		}
+		n += got;
+	}
+	assert_int_equal(d[1].body_bytes, 9);
+	assert_memory_equal(d[1].body, "no stream", 9);
+	lt_buffer_fini(&b);
+}
+
 /* A loop of the application's own. */
 static void
 test_event_loop(void **state)
@@ -828,9 +860,9 @@ main(void)
 	    T(test_submit), T(test_order), T(test_lost_answers), T(test_busy),
 	    T(test_timeout), T(test_refused_in_batch),
 	    T(test_stored_all_the_same), T(test_in_place), T(test_browse),
-	    T(test_tags), T(test_moved), T(test_event_loop), T(test_group),
-	    T(test_given_back), T(test_lease), T(test_shared_out),
-	    T(test_not_supported), T(test_cut_records),
+	    T(test_tags), T(test_moved), T(test_compressed), T(test_event_loop),
+	    T(test_group), T(test_given_back), T(test_lease),
+	    T(test_shared_out), T(test_not_supported), T(test_cut_records),
 	    T(test_repeated_offsets), T(test_no_fields), T(test_huge_frame),
 	    T(test_no_json), T(test_mutations)};
 

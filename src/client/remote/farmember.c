@@ -104,12 +104,15 @@ on_beat(int status, const struct lt_remoting *head, const uint8_t *body,
 
 	(void)body;
 	(void)bytes;
-	if (status != LEAT_OK || head->code != 0) {
+	if (status == LEAT_OK)
+		status = lt_farask_status(head->code);
+	if (status != LEAT_OK) {
 		c->beat_at = lt_clock_mono_ms() + LT_FAR_RETRY_MS;
-		for (g = c->far->groups; g != NULL && status == LEAT_OK;
-		     g = g->next)
-			if (!g->is_joined)
-				g->status = lt_farask_status(head->code);
+		if (status != LEAT_E_UNSUPPORTED && status != LEAT_E_DENIED)
+			return;
+		/* It will not change: who waits to join need not. */
+		for (g = c->far->groups; g != NULL; g = g->next)
+			g->status = status;
 		return;
 	}
 	if (c->knows_us)
