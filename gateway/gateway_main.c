@@ -31,6 +31,7 @@
 #include "proto/options.h"
 #include "proto/wire.h"
 #include "remoting/clerk.h"
+#include "remoting/guard.h"
 #include "remoting/naming.h"
 #include "remoting/popper.h"
 #include "remoting/registrar.h"
@@ -73,6 +74,7 @@ static struct {
 	size_t server_count;
 	char address[80]; /* that clients dial */
 	struct lt_tls *tls;
+	struct lt_accounts *accounts; /* until the guard has them */
 	struct lt_gateway g;
 	struct lt_net *net; /* of the main thread */
 	struct lt_registrar *registrar;
@@ -322,6 +324,21 @@ load_tls(void)
 		    why);
 }
 
+static void
+load_accounts(void)
+{
+	const char *file = it.options.gateway_accounts;
+	char why[300];
+
+	if (file[0] == '\0')
+		return;
+	if (lt_accounts_read(file, &it.accounts, why, sizeof why) != LEAT_OK)
+		fatal("setting=gateway.accounts value=\"%s\" fix=\"%s\"", file,
+		    why);
+	lt_log_info("accounts", "count=%zu anonymous=%d",
+	    lt_accounts_count(it.accounts), it.options.gateway_anonymous != 0);
+}
+
 /* --- workers ---------------------------------------------------------------
  */
 
@@ -445,6 +462,7 @@ closed(struct lt_conn *c, void *user)
 static void
 tick(uint64_t now_ms, void *user)
 {
+	lt_stat_set(gateway_refused, lt_guard_refused(it.g.guard));
 	if (it.is_stopping && now_ms >= it.leave_ms)
 		lt_net_stop(it.net);
 	else if (!it.is_stopping && it.registrar != NULL)
@@ -466,6 +484,16 @@ begin_stop(void)
 }
 
 static void
+take_options(const struct lt_wire_start *m)
+{
+	if (m->options.version != LT_OPTIONS_VERSION ||
+	    m->options.bytes != sizeof m->options)
+		return; /* an older program would not have been started */
+	lt_log_set_level((enum lt_log_level)m->options.broker_log_level);
+	lt_guard_reload(it.g.guard, &m->options);
+}
+
+static void
 control_ready(void *user)
 {
 	const struct lt_wire *h;
@@ -478,9 +506,7 @@ control_ready(void *user)
 		if (h->op == LT_OP_SUP_STOP)
 			begin_stop();
 		if (h->op == LT_OP_SUP_OPTIONS)
-			lt_log_set_level((enum lt_log_level)(
-			    (const struct lt_wire_start *)(const void *)h)
-					     ->options.broker_log_level);
+			take_options((const void *)h);
 	}
 }
 
@@ -546,6 +572,7 @@ before_sandbox(void)
 	open_all(&it.options);
 	find_servers();
 	load_tls();
+	load_accounts();
 	lt_namesjson_seed();
 }
 
@@ -565,6 +592,8 @@ share(void)
 		names.port = ntohs(at.sin_port);
 	if (rc == LEAT_OK)
 		rc = lt_gateway_open(&it.g);
+	if (rc == LEAT_OK && it.accounts != NULL)
+		rc = lt_guard_create(it.accounts, o, &it.g.guard);
 	if (rc == LEAT_OK && has_role(LT_ROLE_NAMES))
 		rc = lt_naming_create(&names, &it.g.naming);
 	if (rc != LEAT_OK)

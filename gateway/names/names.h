@@ -61,6 +61,8 @@ void lt_names_destroy(struct lt_names *names);
 
 /* 1 if it is a name server's request. */
 int lt_names_has(int32_t code);
+/* 1 if it changes something that is not its own, or comes from brokers. */
+int lt_names_is_managing(int32_t code);
 /* Do what the request asks for and fill in the reply, which the caller has
  * initialised (or cleared) and encodes: lt_names_put() the ext fields, then
  * remark and body. */

@@ -20,6 +20,7 @@
 #include "proto/offsetid.h"
 #include "proto/record.h"
 #include "remoting/groups.h"
+#include "remoting/guard.h"
 #include "remoting/msgtext.h"
 
 #define LEVEL_FIRST 3 /* of a message that comes again for the first time */
@@ -239,6 +240,12 @@ lt_back_on_message(struct lt_call *call)
 	if (status != LEAT_OK) {
 		lt_answer_status(w, &call->ticket, LT_CODE_SYSTEM_ERROR,
 		    "look message by offset failed, %lld", (long long)b.offset);
+		return;
+	}
+	/* A place in the log may be anybody's message. */
+	if (!lt_guard_may_topic(call, LT_NEED_subscribe,
+		(struct lt_remoting_text){b.v.topic, b.v.topic_bytes})) {
+		lt_guard_refuse(call);
 		return;
 	}
 	choose_topic(&b);

@@ -18,6 +18,7 @@
 #include "proto/remoting.h"
 
 struct leat;
+struct lt_account;
 struct lt_worker;
 
 enum lt_code { /* answers: RocketMQ's response codes */
@@ -61,6 +62,7 @@ struct lt_call {
 	struct lt_worker *worker;
 	struct lt_conn *conn; /* NULL: it went */
 	struct lt_ticket ticket;
+	const struct lt_account *account; /* who signed; NULL: nobody */
 	const struct lt_remoting *request;
 	const uint8_t *body;
 	uint32_t body_bytes;

@@ -18,6 +18,7 @@
 #include "remoting/adminjson.h"
 #include "remoting/asked.h"
 #include "remoting/groups.h"
+#include "remoting/guard.h"
 #include "remoting/post.h"
 #include "remoting/sharing.h"
 
@@ -142,6 +143,23 @@ retry_topics_made(struct lt_call *call, int status)
 	lt_call_free(call);
 }
 
+static int
+may_join(const struct lt_call *call, const struct lt_heartbeat *beat)
+{
+	for (uint32_t i = 0; i < beat->consumer_count; i++) {
+		const struct lt_heartbeat_consumer *c = &beat->consumers[i];
+
+		if (!lt_guard_may_group(
+			call, LT_NEED_subscribe, lt_call_text(c->group)))
+			return 0;
+		for (uint32_t s = 0; s < c->sub_count; s++)
+			if (!lt_guard_may_topic(call, LT_NEED_subscribe,
+				lt_call_text(c->subs[s].topic)))
+				return 0;
+	}
+	return 1;
+}
+
 void
 lt_clients_on_heartbeat(struct lt_call *call)
 {
@@ -161,6 +179,11 @@ lt_clients_on_heartbeat(struct lt_call *call)
 	if (status != LEAT_OK) {
 		lt_answer_status(w, &call->ticket, LT_CODE_SYSTEM_ERROR,
 		    "the heartbeat makes no sense: %s", why);
+		return;
+	}
+	if (!may_join(call, &beat)) {
+		lt_guard_refuse(call);
+		lt_heartbeat_free(&beat);
 		return;
 	}
 	lt_hub_changes_init(&changes);

@@ -189,6 +189,14 @@ lt_naming_on_call(struct lt_call *call)
 	lt_names_reply_fini(&reply);
 }
 
+const struct lt_need *
+lt_naming_need(int32_t code)
+{
+	static const struct lt_need none, every = {.topic = LT_NEED_manage};
+
+	return lt_names_is_managing(code) ? &every : &none;
+}
+
 /* One line each of who has gone. */
 static void
 say(const char *event, uint32_t count, struct lt_buffer *gone)

@@ -9,6 +9,7 @@
 
 #include "names/names.h"
 #include "remoting/call.h"
+#include "remoting/guard.h"
 
 struct lt_naming;
 
@@ -17,6 +18,8 @@ int lt_naming_create(
 void lt_naming_destroy(struct lt_naming *naming);
 /* A request that came to a listener of LT_ROLE_NAMES. */
 void lt_naming_on_call(struct lt_call *call);
+/* What one of these needs: routes nothing, registrations every topic. */
+const struct lt_need *lt_naming_need(int32_t code);
 /* What a connection registered goes with it; who is silent goes (every tick) */
 void lt_naming_closed(struct lt_naming *naming, uint64_t conn);
 void lt_naming_tick(struct lt_naming *naming);

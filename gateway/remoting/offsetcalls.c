@@ -19,6 +19,7 @@
 #include "hub/orderlocks.h"
 #include "leat/status.h"
 #include "remoting/groups.h"
+#include "remoting/guard.h"
 #include "remoting/progress.h"
 
 /* A queue that has been there from its beginning, and whose first message is
@@ -480,6 +481,38 @@ lt_offsetcalls_on_update(struct lt_call *call)
 /* --- queues for one client alone -------------------------------------------
  */
 
+/* LEAT_OK; LEAT_E_DENIED; else *why. */
+static int
+read_locks(const struct lt_call *call, struct lt_heartbeat_locks *out,
+    const char **why)
+{
+	int status =
+	    lt_heartbeat_locks_read(call->body, call->body_bytes, out, why);
+	int may;
+
+	if (status != LEAT_OK)
+		return status;
+	may = lt_guard_may_group(
+	    call, LT_NEED_subscribe, lt_call_text(out->group));
+	for (size_t i = 0; i < out->count && may; i++)
+		may = lt_guard_may_topic(call, LT_NEED_subscribe,
+		    lt_call_text(out->queues[i].topic));
+	if (may)
+		return LEAT_OK;
+	lt_heartbeat_locks_free(out);
+	return LEAT_E_DENIED;
+}
+
+static void
+answer_unread(struct lt_call *call, int status, const char *why)
+{
+	if (status == LEAT_E_DENIED)
+		lt_guard_refuse(call);
+	else
+		lt_answer_status(call->worker, &call->ticket,
+		    LT_CODE_SYSTEM_ERROR, "%s", why);
+}
+
 void
 lt_offsetcalls_on_lock(struct lt_call *call)
 {
@@ -488,12 +521,10 @@ lt_offsetcalls_on_lock(struct lt_call *call)
 	struct lt_buffer body;
 	uint8_t *is_held = NULL;
 	const char *why;
-	int status =
-	    lt_heartbeat_locks_read(call->body, call->body_bytes, &asked, &why);
+	int status = read_locks(call, &asked, &why);
 
 	if (status != LEAT_OK) {
-		lt_answer_status(
-		    w, &call->ticket, LT_CODE_SYSTEM_ERROR, "%s", why);
+		answer_unread(call, status, why);
 		return;
 	}
 	lt_buffer_init(&body, LT_CALL_BODY_MAX);
@@ -519,11 +550,10 @@ lt_offsetcalls_on_unlock(struct lt_call *call)
 {
 	struct lt_heartbeat_locks asked;
 	const char *why;
+	int status = read_locks(call, &asked, &why);
 
-	if (lt_heartbeat_locks_read(
-		call->body, call->body_bytes, &asked, &why) != LEAT_OK) {
-		lt_answer_status(call->worker, &call->ticket,
-		    LT_CODE_SYSTEM_ERROR, "%s", why);
+	if (status != LEAT_OK) {
+		answer_unread(call, status, why);
 		return;
 	}
 	lt_orderlocks_unlock(call->worker->g->hub, &asked);

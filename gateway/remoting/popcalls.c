@@ -19,6 +19,7 @@
 #include "proto/name.h"
 #include "remoting/adminjson.h"
 #include "remoting/groups.h"
+#include "remoting/guard.h"
 #include "remoting/mqkeys.h"
 #include "remoting/popask.h"
 #include "remoting/popmodes.h"
@@ -142,10 +143,37 @@ lt_popcalls_on_ack(struct lt_call *call)
 		submit(call);
 }
 
+struct acks {
+	const struct lt_call *call;
+	int may;
+};
+
+static void
+may_ack(const struct lt_adminjson_ack *ack, void *user)
+{
+	struct acks *a = user;
+
+	a->may = a->may &&
+		 lt_guard_may_group(
+		     a->call, LT_NEED_subscribe, lt_call_text(ack->group)) &&
+		 lt_guard_may_topic(
+		     a->call, LT_NEED_subscribe, lt_call_text(ack->topic));
+}
+
+/* What is no body, the popper says. */
 void
 lt_popcalls_on_acks(struct lt_call *call)
 {
-	submit(call);
+	struct acks a = {call, 1};
+	size_t n;
+
+	if (lt_guard_asks(call))
+		(void)!lt_adminjson_acks(
+		    call->body, call->body_bytes, may_ack, &a, &n);
+	if (a.may)
+		submit(call);
+	else
+		lt_guard_refuse(call);
 }
 
 /* --- modes -----------------------------------------------------------------

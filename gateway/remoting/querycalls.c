@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "leat/status.h"
 #include "proto/offsetid.h"
+#include "remoting/guard.h"
 
 #define BATCH_MAX 64 /* messages of one answer */
 #define CANDIDATES_MAX 256 /* looked at for them */
@@ -133,6 +134,13 @@ record_at(struct lt_worker *w, int64_t offset, struct lt_record_view *v)
 	return status;
 }
 
+static int
+may_see(const struct lt_call *call, const struct lt_record_view *v)
+{
+	return lt_guard_may_topic(call, LT_NEED_subscribe,
+	    (struct lt_remoting_text){v->topic, v->topic_bytes});
+}
+
 void
 lt_querycalls_on_view(struct lt_call *call)
 {
@@ -146,6 +154,8 @@ lt_querycalls_on_view(struct lt_call *call)
 	else if (record_at(w, offset, &v) != LEAT_OK)
 		lt_answer_status(w, &call->ticket, LT_CODE_SYSTEM_ERROR,
 		    "there is no message at %lld", (long long)offset);
+	else if (!may_see(call, &v))
+		lt_guard_refuse(call);
 	else if (lt_answer_begin(
 		     w, &call->ticket, LT_CODE_SUCCESS, 256, v.bytes, &a)) {
 		memcpy(lt_answer_body(&a, NULL, v.bytes), v.base, v.bytes);
@@ -168,6 +178,8 @@ lt_querycalls_on_consume(struct lt_call *call)
 	    record_at(w, (int64_t)id.log_offset, &v) != LEAT_OK)
 		lt_answer_status(w, &call->ticket, LT_CODE_SYSTEM_ERROR,
 		    "there is no message of that id");
+	else if (!may_see(call, &v))
+		lt_guard_refuse(call);
 	else
 		lt_clients_pass(call, v.base, v.bytes);
 }

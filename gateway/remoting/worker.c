@@ -16,6 +16,7 @@
 #include "leat/status.h"
 #include "remoting/asked.h"
 #include "remoting/groups.h"
+#include "remoting/guard.h"
 #include "remoting/naming.h"
 #include "remoting/popmodes.h"
 #include "remoting/popper.h"
@@ -33,8 +34,28 @@
 static const struct row {
 	int32_t code; /* first */
 	void (*handle)(struct lt_call *call);
+	struct lt_need need;
 } rows[] = {
-#define CODE(number, name, handler, text) {number, handler},
+#define TOPIC(right, field)                                                    \
+	{                                                                      \
+		LT_NEED_##right, 0, field, NULL                                \
+	}
+#define GROUP(right, field)                                                    \
+	{                                                                      \
+		0, LT_NEED_##right, NULL, field                                \
+	}
+#define BOTH(right, topic, group)                                              \
+	{                                                                      \
+		LT_NEED_##right, LT_NEED_##right, topic, group                 \
+	}
+#define TOPICS(right) TOPIC(right, NULL)
+#define GROUPS(right) GROUP(right, NULL)
+#define INSIDE(text) FREE
+#define FREE                                                                   \
+	{                                                                      \
+		0, 0, NULL, NULL                                               \
+	}
+#define CODE(number, name, handler, need, text) {number, handler, need},
 #define REFUSED(number, name, text)
 #include "remoting/codes.def"
 };
@@ -53,12 +74,12 @@ dispatch(struct lt_call *call)
 	const struct row *row = bsearch(&call->request->code, rows,
 	    LT_COUNT(rows), sizeof rows[0], by_code);
 
-	if (row != NULL)
-		row->handle(call);
-	else
+	if (row == NULL)
 		lt_answer_status(call->worker, &call->ticket,
 		    LT_CODE_NOT_SUPPORTED, "request type %d not supported",
 		    call->request->code);
+	else if (lt_guard_serves(call, &row->need))
+		row->handle(call);
 }
 
 /* --- the loop's callbacks --------------------------------------------------
@@ -101,10 +122,12 @@ frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 	};
 	call.body = f.body;
 	call.body_bytes = f.body_bytes;
-	if (lt_conn_tag(c) == LT_ROLE_NAMES)
-		lt_naming_on_call(&call);
-	else
+	if (!lt_guard_admit(&call))
+		return LEAT_OK;
+	if (lt_conn_tag(c) != LT_ROLE_NAMES)
 		dispatch(&call);
+	else if (lt_guard_serves(&call, lt_naming_need(w->request.code)))
+		lt_naming_on_call(&call);
 	return LEAT_OK;
 }
 
@@ -210,11 +233,13 @@ lt_gateway_close(struct lt_gateway *g)
 	lt_naming_destroy(g->naming);
 	lt_sharing_destroy(g->sharing);
 	lt_groups_destroy(g->groups);
+	lt_guard_destroy(g->guard);
 	lt_post_destroy(g->post);
 	g->popper = NULL;
 	g->popmodes = NULL;
 	g->naming = NULL;
 	g->groups = NULL;
+	g->guard = NULL;
 	g->post = NULL;
 	g->sharing = NULL;
 }

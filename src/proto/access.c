@@ -1,7 +1,8 @@
 /*
  * access.c - the rules of [access]: read one, write one, and say what they
  * give to whom. Names of users and groups are looked up when a file is read;
- * a rule itself holds numbers. Any process; one thread.
+ * a rule itself holds numbers, or the key of a remote client. Any process; one
+ * thread.
  */
 #include "config.h"
 #include "proto/access.h"
@@ -85,9 +86,18 @@ parse_who(
 			    word + 9);
 		return 0;
 	}
+	if (strncmp(word, "key:", 4) == 0) {
+		rule->who = LT_ACCESS_KEY;
+		if (word[4] == 0 ||
+		    lt_bytes_field(rule->key, sizeof rule->key, word + 4) != 0)
+			return wrong(err,
+			    "access.allow: an access key has 1 to %zu bytes",
+			    sizeof rule->key - 1);
+		return 0;
+	}
 	return wrong(err,
 	    "access.allow: \"%s\" is nobody: write user:NAME, "
-	    "os-group:NAME or any",
+	    "os-group:NAME, any or key:ACCESSKEY",
 	    word);
 }
 
@@ -159,11 +169,13 @@ lt_access_add(struct lt_options *o, const char *value, struct lt_ini_error *err)
 void
 lt_access_line(const struct lt_access_rule *rule, char *line, size_t line_bytes)
 {
-	char who[32] = "any";
+	char who[sizeof rule->key + 4] = "any";
 	char list[64] = "";
 	size_t used = 0;
 
-	if (rule->who != LT_ACCESS_ANY)
+	if (rule->who == LT_ACCESS_KEY)
+		snprintf(who, sizeof who, "key:%s", rule->key);
+	else if (rule->who != LT_ACCESS_ANY)
 		snprintf(who, sizeof who, "%s:%u",
 		    rule->who == LT_ACCESS_USER ? "user" : "os-group",
 		    rule->id);
@@ -211,6 +223,23 @@ lt_options_rights(const struct lt_options *o, uint32_t broker_uid, uint32_t uid,
 		if (rule->what == what &&
 		    is_meant(rule, uid, gids, gid_count) &&
 		    lt_name_match(rule->pattern, name))
+			mask |= rule->rights;
+	}
+	return mask;
+}
+
+unsigned
+lt_options_key_rights(const struct lt_options *o, const char *key,
+    enum lt_access_what what, const char *name)
+{
+	unsigned mask = 0;
+
+	for (uint32_t i = 0; i < o->access_count; i++) {
+		const struct lt_access_rule *rule = &o->access[i];
+		if (rule->who == LT_ACCESS_KEY && rule->what == what &&
+		    lt_name_match(rule->key, key) &&
+		    (name != NULL ? lt_name_match(rule->pattern, name)
+				  : strcmp(rule->pattern, "*") == 0))
 			mask |= rule->rights;
 	}
 	return mask;

@@ -14,8 +14,9 @@
 #include "base/ini.h"
 #include "proto/limits.h"
 
-#define LT_OPTIONS_VERSION 1
+#define LT_OPTIONS_VERSION 2
 #define LT_ACCESS_MAX 64
+#define LT_ACCESS_KEY_FIELD 64 /* field of an access key */
 
 /* Rights, in access rules and grants. */
 enum lt_right {
@@ -27,7 +28,8 @@ enum lt_right {
 enum lt_access_who {
 	LT_ACCESS_ANY = 1, /* every local user */
 	LT_ACCESS_USER = 2, /* id = uid */
-	LT_ACCESS_OS_GROUP = 3 /* id = gid, supplementary groups included */
+	LT_ACCESS_OS_GROUP = 3, /* id = gid, supplementary groups included */
+	LT_ACCESS_KEY = 4 /* key = pattern of access keys: remote clients */
 };
 enum lt_access_what {
 	LT_ACCESS_TOPIC = 1,
@@ -36,9 +38,10 @@ enum lt_access_what {
 
 /*
  * [access] in the file, any number of lines:
- *   allow = user:NAME|os-group:NAME|any topic|group PATTERN RIGHT[,RIGHT...]
+ *   allow = user:NAME|os-group:NAME|any|key:ACCESSKEY topic|group PATTERN
+ *       RIGHT[,RIGHT...]
  * The broker's own user and root may do everything. With no line, nobody else
- * may connect.
+ * may connect. A remote client that signs has what rules with its key give.
  */
 struct lt_access_rule {
 	uint8_t who;
@@ -46,6 +49,7 @@ struct lt_access_rule {
 	uint16_t rights;
 	uint32_t id;
 	char pattern[128];
+	char key[LT_ACCESS_KEY_FIELD];
 };
 
 struct lt_options {
@@ -84,6 +88,10 @@ void lt_options_print(const struct lt_options *o,
 /* What uid/gids may do with a name; a mask of enum lt_right. */
 unsigned lt_options_rights(const struct lt_options *o, uint32_t broker_uid,
     uint32_t uid, const uint32_t *gids, size_t gid_count,
+    enum lt_access_what what, const char *name);
+/* The same of the remote client that signs with this key. name NULL: every name
+ * of that kind, which only pattern * gives. */
+unsigned lt_options_key_rights(const struct lt_options *o, const char *key,
     enum lt_access_what what, const char *name);
 /* 1 if any rule could let this user in at all. */
 int lt_options_may_connect(const struct lt_options *o, uint32_t broker_uid,

@@ -33,10 +33,18 @@ the_manual_has_every_code(void **state)
 {
 	static const struct {
 		int code;
-		const char *name, *served, *text;
+		const char *name, *served, *need, *text;
 	} rows[] = {
-#define CODE(code, name, handler, text) {code, #name, "served", text},
-#define REFUSED(code, name, text) {code, #name, "refused", text},
+#define TOPIC(right, field) #right " topic"
+#define GROUP(right, field) #right " group"
+#define BOTH(right, topic, group) #right " topic, group"
+#define TOPICS(right) #right " all topics"
+#define GROUPS(right) #right " all groups"
+#define INSIDE(text) text
+#define FREE "-"
+#define CODE(code, name, handler, need, text)                                  \
+	{code, #name, "served", need, text},
+#define REFUSED(code, name, text) {code, #name, "refused", "-", text},
 #include "remoting/codes.def"
 	};
 	const char *at = man;
@@ -47,8 +55,9 @@ the_manual_has_every_code(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		char line[512];
 
-		snprintf(line, sizeof line, "\n.It %d Ta %s Ta %s Ta %s\n",
-		    rows[i].code, rows[i].name, rows[i].served, rows[i].text);
+		snprintf(line, sizeof line,
+		    "\n.It %d Ta %s Ta %s Ta %s Ta %s\n", rows[i].code,
+		    rows[i].name, rows[i].served, rows[i].need, rows[i].text);
 		if (strstr(man, line) == NULL)
 			fail_msg("leat-protocol(7) has no line: %s", line + 1);
 	}

@@ -22,6 +22,7 @@
 
 struct rig it;
 const char *rig_settings;
+struct lt_guard *rig_guard;
 
 /* --- the broker, the worker ------------------------------------------------
  */
@@ -156,6 +157,8 @@ rig_setup(void **state)
 	it.g.max_body_bytes = 4 << 20;
 	it.g.default_queues = 4;
 	it.g.auto_create = 1;
+	it.g.guard = rig_guard;
+	rig_guard = NULL;
 	OK(lt_gateway_open(&it.g));
 	OK(lt_naming_create(&(struct lt_names_limits){0}, &it.g.naming));
 	registrar.session = session;

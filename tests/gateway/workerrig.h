@@ -44,6 +44,8 @@ extern struct rig it;
 
 /* The broker's configuration, before rig_setup(); NULL: none. */
 extern const char *rig_settings;
+/* Taken, and asked by the workers from rig_setup() on; NULL: nobody is. */
+extern struct lt_guard *rig_guard;
 int rig_setup(void **state);
 int rig_teardown(void **state);
 void rig_stop(void); /* the gateway's threads end; nothing is freed */

@@ -16,6 +16,7 @@
 #include "leat/status.h"
 #include "proto/limits.h"
 #include "proto/options.h"
+#include "proto/wire.h"
 
 static char path[] = "/tmp/leat-options-test-XXXXXX";
 static struct lt_options o;
@@ -184,6 +185,7 @@ round_trips(void **state)
 				      "manage\n"
 				      "allow = os-group:4242 group g? "
 				      "subscribe\n"
+				      "allow = key:shop-* topic o* publish\n"
 				      "allow = any topic * trace\n"),
 		    LEAT_OK);
 		if (round >= 2) {
@@ -271,6 +273,36 @@ access_rules_decide(void **state)
 }
 
 static void
+rules_of_keys_are_for_who_signs(void **state)
+{
+#define OF_KEY(key, what, name) lt_options_key_rights(&o, key, what, name)
+	assert_int_equal(
+	    load("[access]\nallow = key:shop topic orders_* publish\n"
+		 "allow = key:shop topic * trace\n"
+		 "allow = key:s* group shared subscribe\n"
+		 "allow = any topic * manage\n"),
+	    LEAT_OK);
+	assert_int_equal(OF_KEY("shop", LT_ACCESS_TOPIC, "orders_eu"),
+	    LT_RIGHT_PUBLISH | LT_RIGHT_TRACE);
+	assert_int_equal(
+	    OF_KEY("shop", LT_ACCESS_TOPIC, "orders"), LT_RIGHT_TRACE);
+	assert_int_equal(OF_KEY("shop", LT_ACCESS_TOPIC, NULL), LT_RIGHT_TRACE);
+	assert_int_equal(
+	    OF_KEY("shop", LT_ACCESS_GROUP, "shared"), LT_RIGHT_SUBSCRIBE);
+	assert_int_equal(OF_KEY("shop", LT_ACCESS_GROUP, NULL), 0);
+	assert_int_equal(
+	    OF_KEY("sold", LT_ACCESS_GROUP, "shared"), LT_RIGHT_SUBSCRIBE);
+	assert_int_equal(OF_KEY("sold", LT_ACCESS_TOPIC, "orders_eu"), 0);
+	/* No local user has what a key has, and keys let nobody in. */
+	assert_int_equal(lt_options_rights(&o, 7, 1000, NULL, 0,
+			     LT_ACCESS_TOPIC, "orders_eu"),
+	    LT_RIGHT_MANAGE);
+	o.access_count = 3;
+	assert_false(lt_options_may_connect(&o, 7, 0xffffffff, NULL, 0));
+	assert_true(sizeof(struct lt_wire_start) <= LT_WIRE_MAX);
+}
+
+static void
 access_rules_are_checked(void **state)
 {
 	char text[16384] = "[access]\n";
@@ -282,6 +314,10 @@ access_rules_are_checked(void **state)
 	refused(2, "no group",
 	    "[access]\nallow = os-group:no-such-xyz topic * publish\n");
 	refused(2, "topic or group", "[access]\nallow = any queue * publish\n");
+	refused(2, "access key", "[access]\nallow = key: topic * publish\n");
+	refused(2, "access key",
+	    "[access]\nallow = key:0123456789012345678901234567890123456789"
+	    "012345678901234567890123 topic * publish\n");
 	refused(2, "no right", "[access]\nallow = any topic * write\n");
 	refused(2, "name a right", "[access]\nallow = any topic * ,\n");
 	refused(2, "no setting", "[access]\ndeny = any topic * publish\n");
@@ -429,6 +465,7 @@ main(void)
 	    cmocka_unit_test(round_trips),
 	    cmocka_unit_test(reload_takes_only_what_it_may),
 	    cmocka_unit_test(access_rules_decide),
+	    cmocka_unit_test(rules_of_keys_are_for_who_signs),
 	    cmocka_unit_test(access_rules_are_checked),
 	    cmocka_unit_test(the_manual_has_the_table),
 	};
