@@ -19,6 +19,7 @@
 
 struct lt_asked_ask; /* asked.c */
 struct lt_groups;
+struct lt_guard;
 struct lt_hub;
 struct lt_naming;
 struct lt_hub_changes;
@@ -44,6 +45,7 @@ struct lt_gateway {
 	struct lt_clerk *clerk;
 	struct lt_post *post; /* letters between workers */
 	struct lt_groups *groups; /* their configuration */
+	struct lt_guard *guard; /* NULL: whoever connects may do everything */
 	struct lt_registrar *registrar; /* NULL: nobody else is told */
 	struct lt_naming *naming; /* NULL: no name server here */
 	struct lt_sharing *sharing; /* what leat-queue is told of members */
@@ -60,8 +62,8 @@ struct lt_gateway {
 	int auto_create;
 };
 
-/* Post, groups, sharing, popper; closed all the same, with `naming`. LEAT_OK,
- * LEAT_E_NOMEM. */
+/* Post, groups, sharing, popper; closed all the same, with `naming` and
+ * `guard`. LEAT_OK, LEAT_E_NOMEM. */
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 

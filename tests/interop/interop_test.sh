@@ -50,7 +50,7 @@ for kind; do
 	"$here/server.sh" stop "$work/$kind"
 	passed=$((passed + $(grep -c '^case [^ ]* ok' "$answers")))
 	skipped=$((skipped + $(grep -c '^case [^ ]* skip' "$answers")))
-	bad=$(grep -c '^case [^ ]* fail' "$answers")
+	bad=$(grep -c '^case [^ ]* fail' "$answers") known=0
 	if [ -n "$record" ] && [ "$kind" = apache ]; then
 		for group in frame java5 java4 go admin node life; do
 			grep "^case $group\." "$answers" >"$here/expected/$group.txt"
@@ -58,14 +58,22 @@ for kind; do
 	else
 		# Only the cases that were run.
 		while read -r word name rest; do
-			line=$(grep -hF "$word $name " "$here"/expected/*.txt)
+			line=
+			[ "$kind" = apache ] ||
+				line=$(grep -hF "$word $name " "$here/expected/$kind/"*.txt)
+			[ -n "$line" ] ||
+				line=$(grep -hF "$word $name " "$here"/expected/*.txt)
 			[ "$line" = "$word $name $rest" ] || [[ $rest == skip* ]] || {
 				printf -- '- %s\n+ %s\n' "$line" "$word $name $rest"
 				[[ $rest == fail* ]] || bad=$((bad + 1))
+				continue
 			}
+			# As its table of differences says it: not done, or on purpose.
+			[[ $rest != fail* ]] || known=$((known + 1))
 		done <"$answers"
 	fi
-	failed=$((failed + bad))
+	failed=$((failed + bad - known))
+	[ $known = 0 ] || echo "$kind: $known known not to pass: expected/$kind/"
 done
 kind=
 echo "$passed passed, $failed failed, $skipped skipped"
