@@ -185,7 +185,10 @@ test_topics_refused(void **state)
 		assert_int_not_equal(
 		    set_topic("t", "1", numbers[i], "6"), LT_CODE_SUCCESS);
 	}
-	assert_int_equal(set_topic("t", "1", "1", "0"), 29);
+	/* Closed, which is no mistake. */
+	assert_int_equal(set_topic("t", "1", "1", "0"), LT_CODE_SUCCESS);
+	assert_int_equal(call(351, FIELDS({"topic", "t"}), NULL, &r), 0);
+	assert_non_null(strstr(text(&r), "\"perm\":0"));
 	assert_int_equal(call(17, NONE, NULL, &r), LT_CODE_SYSTEM_ERROR);
 	assert_int_equal(call(351, NONE, NULL, &r), LT_CODE_TOPIC_NOT_EXIST);
 	assert_int_equal(call(215, FIELDS({"topic", "TBW102"}), NULL, &r), 29);
