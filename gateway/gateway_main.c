@@ -491,6 +491,8 @@ take_options(const struct lt_wire_start *m)
 		return; /* an older program would not have been started */
 	lt_log_set_level((enum lt_log_level)m->options.broker_log_level);
 	lt_guard_reload(it.g.guard, &m->options);
+	lt_log_info(
+	    "settings-changed", "access_rules=%u", m->options.access_count);
 }
 
 static void
