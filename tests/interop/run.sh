@@ -90,7 +90,9 @@ finish() {
 	done
 	running=()
 	for pid in "${groups[@]}"; do
-		cat "$out/$pid.txt"
+		# What differs each time: checksums and identities of records.
+		sed -E 's/(__CRC32#)=[0-9]+/\1=N/g; s/(LEAT_SEQ)=[0-9A-F]+/\1=ID/g' \
+			"$out/$pid.txt"
 	done
 	groups=()
 }
