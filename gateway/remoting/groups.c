@@ -176,6 +176,16 @@ lt_groups_join(struct lt_groups *g, const char *name)
 }
 
 void
+lt_groups_note(struct lt_groups *g, struct lt_remoting_text name)
+{
+	struct lt_groups_config config;
+
+	if (!lt_groups_get(g, name, NULL) &&
+	    lt_groups_default(&config, name.p, name.bytes) == LEAT_OK)
+		(void)lt_groups_join(g, config.name);
+}
+
+void
 lt_groups_retry_seen(struct lt_groups *g, const char *name, int seen)
 {
 	struct group *one;

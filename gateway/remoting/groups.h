@@ -45,6 +45,8 @@ void lt_groups_forget(struct lt_groups *groups, struct lt_remoting_text name);
 /* A group has members, or is asked for: known from now on. 1: its retry topic
  * has not been seen yet. */
 int lt_groups_join(struct lt_groups *groups, const char *name);
+/* The same of a group that pulls without being a member. */
+void lt_groups_note(struct lt_groups *groups, struct lt_remoting_text name);
 void lt_groups_retry_seen(struct lt_groups *groups, const char *name, int seen);
 /* 0: an administrator forbade it. Cheap while none is forbidden. */
 int lt_groups_may_consume(

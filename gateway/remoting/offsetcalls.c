@@ -363,9 +363,17 @@ static void
 progress_known(struct lt_call *call, int status)
 {
 	struct lt_worker *w = call->worker;
+	struct spot s;
+	int64_t offset;
 
+	(void)read_spot(call->request, 1, &s);
+	struct lt_offsets_key key = key_of(&s);
 	if (call->conn == NULL)
 		;
+	/* A commit that was checked meanwhile came before the question. */
+	else if (s.queue >= 0 &&
+		 lt_offsets_get(w->g->hub, &key, &offset) == LEAT_OK)
+		lt_answer_number(w, &call->ticket, "offset", offset);
 	else if (status == LEAT_OK)
 		lt_answer_number(w, &call->ticket, "offset", call->result[0]);
 	else if (status != LEAT_E_NOTFOUND)

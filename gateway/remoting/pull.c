@@ -367,8 +367,11 @@ read_filter(struct pull *p)
 		    (int)kind.bytes, kind.p);
 		return -1;
 	}
-	if (lt_tags_parse(text.p, text.bytes, &p->tags) == LEAT_OK)
+	if (lt_tags_parse(text.p, text.bytes, &p->tags) == LEAT_OK) {
+		/* It may have given no heartbeat, and commits nevertheless. */
+		lt_groups_note(w->g->groups, p->group);
 		return 0;
+	}
 	lt_answer_status(w, &p->call->ticket, LT_CODE_SUBSCRIPTION_BAD,
 	    "the subscription's expression makes no sense: tags with || "
 	    "between them");
