@@ -396,6 +396,10 @@ bodies_are_asked(void **state)
 	    "{\"topic\":\"" TOPIC_NAME "\",\"subString\":\"*\"}]}]}");
 	needs_both(41, locks);
 	needs_both(42, locks);
+	needs_both(200151,
+	    "{\"brokerName\":\"broker-a\",\"acks\":[{\"c\":\"" GROUP_NAME
+	    "\",\"t\":\"" TOPIC_NAME
+	    "\",\"so\":0,\"q\":0,\"pt\":1,\"b\":\"AQ==\"}]}");
 	/* A producer needs nothing to say that it is there. */
 	allow(NO_RULES);
 	assert_int_equal(as("weak", 34, NONE,
