@@ -74,7 +74,8 @@ static struct {
 	size_t server_count;
 	char address[80]; /* that clients dial */
 	struct lt_tls *tls;
-	struct lt_accounts *accounts; /* until the guard has them */
+	struct lt_accounts *accounts; /* the guard's, once there is one */
+	const struct lt_account *account; /* that we sign with */
 	struct lt_gateway g;
 	struct lt_net *net; /* of the main thread */
 	struct lt_registrar *registrar;
@@ -328,13 +329,20 @@ static void
 load_accounts(void)
 {
 	const char *file = it.options.gateway_accounts;
+	const char *as = it.options.gateway_sign_as;
 	char why[300];
 
-	if (file[0] == '\0')
+	if (file[0] == '\0' && as[0] == '\0')
 		return;
 	if (lt_accounts_read(file, &it.accounts, why, sizeof why) != LEAT_OK)
 		fatal("setting=gateway.accounts value=\"%s\" fix=\"%s\"", file,
 		    why);
+	if (as[0] != '\0')
+		it.account = lt_accounts_find(it.accounts, lt_call_text(as));
+	if (as[0] != '\0' && it.account == NULL)
+		fatal("setting=gateway.sign_as value=\"%s\" fix=\"name an "
+		      "access key of gateway.accounts\"",
+		    as);
 	lt_log_info("accounts", "count=%zu anonymous=%d",
 	    lt_accounts_count(it.accounts), it.options.gateway_anonymous != 0);
 }
@@ -544,6 +552,7 @@ start_main_loop(const struct leat_options *session)
 	    .gateway = &it.g,
 	    .servers = it.servers,
 	    .server_count = it.server_count,
+	    .account = it.account,
 	    .session = *session,
 	    .topic_changes = topic_changes,
 	};

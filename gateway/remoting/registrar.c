@@ -19,6 +19,7 @@
 #include "proto/limits.h"
 #include "remoting/builtins.h"
 #include "remoting/naming.h"
+#include "remoting/signature.h"
 
 #define PERIOD_MS 30000
 #define RETRY_MS 1000
@@ -150,12 +151,21 @@ send_frame(struct lt_registrar *r, struct lt_conn *c)
 	return LEAT_OK;
 }
 
+static int
+sign(struct lt_registrar *r)
+{
+	return r->config.account == NULL
+		   ? LEAT_OK
+		   : lt_signature_add(r->config.account, &r->frame);
+}
+
 static void
 tell(struct lt_registrar *r, struct server *s, struct lt_conn *c)
 {
 	lt_buffer_clear(&r->frame);
 	if (lt_registration_frame(
-		&r->registration, 0, ++r->opaque, &r->frame) == LEAT_OK)
+		&r->registration, 0, ++r->opaque, &r->frame) == LEAT_OK &&
+	    sign(r) == LEAT_OK)
 		(void)!send_frame(r, c);
 	s->opaque = r->opaque;
 	s->sent = r->changes;
@@ -318,7 +328,8 @@ lt_registrar_leave(struct lt_registrar *r)
 
 	lt_buffer_clear(&r->frame);
 	if (lt_registration_leave(&r->registration, ++r->opaque, &r->frame) !=
-	    LEAT_OK)
+		LEAT_OK ||
+	    sign(r) != LEAT_OK)
 		return 0;
 	for (size_t i = 0; i < r->server_count; i++) {
 		struct server *s = &r->servers[i];

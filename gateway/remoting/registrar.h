@@ -28,6 +28,7 @@ struct lt_registrar_config {
 	    *gateway; /* borrowed; no address: tells nothing */
 	const struct sockaddr_in *servers; /* other name servers */
 	size_t server_count;
+	const struct lt_account *account; /* that signs; NULL: nobody */
 	struct leat_options session;
 	uint64_t (*topic_changes)(void); /* grows when topics change */
 };

@@ -18,6 +18,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "leat/status.h"
 
 #define UNIQUE_UNSIGNED_UNTIL 399
@@ -145,4 +146,67 @@ lt_signature_check(const struct lt_accounts *accounts,
 		return LEAT_E_DENIED;
 	*out = account;
 	return LEAT_OK;
+}
+
+/* --- requests of ours ------------------------------------------------------
+ */
+
+/* Escaped, a byte may be six times as long. */
+static size_t
+room_for(const struct lt_remoting_frame *f)
+{
+	return LT_REMOTING_PREFIX + 6 * (size_t)f->header_bytes + 1024;
+}
+
+static size_t
+encode(const struct lt_account *account, struct lt_remoting *h,
+    const struct lt_remoting_frame *f, void *to, size_t room)
+{
+	char text[LT_HMAC_TEXT + 1];
+	struct lt_hmac hmac = account->hmac;
+	struct lt_remoting_encoder e;
+	struct sorted s;
+
+	h->ext[h->ext_count++] = (struct lt_remoting_ext){
+	    lt_call_text("AccessKey"), lt_call_text(account->key)};
+	if (!sort(h, &s))
+		return 0;
+	lt_remoting_begin(
+	    &e, to, room, f->encoding, h->code, h->flag, h->opaque);
+	for (uint32_t i = 0; i < h->ext_count; i++) {
+		lt_hmac_add(
+		    &hmac, s.fields[i]->value.p, s.fields[i]->value.bytes);
+		lt_remoting_put_ext(&e, s.fields[i]);
+	}
+	lt_hmac_add(&hmac, f->body, f->body_bytes);
+	lt_hmac_text(&hmac, text);
+	lt_remoting_put(&e, "Signature", text, LT_HMAC_TEXT);
+	return lt_remoting_end(&e, NULL, 0, f->body_bytes);
+}
+
+int
+lt_signature_add(const struct lt_account *account, struct lt_buffer *frame)
+{
+	struct lt_remoting_frame f;
+	struct lt_remoting h;
+	uint8_t *made;
+	size_t room, n;
+	int status = lt_remoting_frame(frame->p, frame->bytes, &f);
+
+	if (status == LEAT_OK)
+		status = lt_remoting_decode(&f, &h);
+	if (status != LEAT_OK || h.ext_count >= LT_REMOTING_EXT_MAX - 1)
+		return status != LEAT_OK ? status : LEAT_E_TOOBIG;
+	room = room_for(&f);
+	made = lt_mem_alloc(room + f.body_bytes);
+	if (made == NULL)
+		return LEAT_E_NOMEM;
+	n = encode(account, &h, &f, made, room);
+	if (n > 0)
+		memcpy(made + n, f.body, f.body_bytes);
+	lt_buffer_clear(frame);
+	if (n > 0)
+		lt_buffer_add(frame, made, n + f.body_bytes);
+	lt_mem_free(made);
+	return n > 0 ? lt_buffer_status(frame) : LEAT_E_TOOBIG;
 }

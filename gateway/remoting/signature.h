@@ -1,5 +1,6 @@
 /*
- * signature.h - is a request signed, and by whom. No state; any thread.
+ * signature.h - is a request signed, and by whom; and requests of ours. No
+ * state; any thread.
  */
 #ifndef LT_REMOTING_SIGNATURE_H
 #define LT_REMOTING_SIGNATURE_H
@@ -13,5 +14,10 @@
 int lt_signature_check(const struct lt_accounts *accounts,
     const struct lt_remoting *h, const void *body, size_t body_bytes,
     const struct lt_account **out) LT_MUST_CHECK;
+/* The frame in the buffer, whole and without a signature, becomes the same with
+ * that account's. LEAT_OK, LEAT_E_NOMEM, LEAT_E_TOOBIG, LEAT_E_CORRUPT: then
+ * the buffer is as it was, or empty. */
+int lt_signature_add(
+    const struct lt_account *account, struct lt_buffer *frame) LT_MUST_CHECK;
 
 #endif

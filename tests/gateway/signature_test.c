@@ -304,6 +304,58 @@ json_values_are_as_they_came(void **state)
 	OK(check());
 }
 
+/* What we send is taken as it was sent, with the signature. */
+static void
+requests_of_ours_are_signed(void **state)
+{
+	const struct pair pairs[] = {{"brokerName", "a\"\\\n\001b"},
+	    {"AAA", "first"}, {"brokerId", "0"}, {NULL, NULL}};
+	const struct lt_account *shop =
+	    lt_accounts_find(accounts, (struct lt_remoting_text){"shop", 4});
+	struct lt_buffer frame;
+
+	(void)state;
+	assert_non_null(shop);
+	for (int encoding = LT_REMOTING_JSON; encoding <= LT_REMOTING_BINARY;
+	     encoding++) {
+		struct lt_remoting_encoder e;
+		size_t n;
+
+		lt_remoting_begin(
+		    &e, it.bytes, sizeof it.bytes - 64, encoding, 103, 2, 77);
+		for (const struct pair *p = pairs; p->name != NULL; p++)
+			lt_remoting_put(
+			    &e, p->name, p->value, strlen(p->value));
+		n = lt_remoting_end(&e, NULL, 0, strlen(SEND_BODY));
+		memcpy(it.bytes + n, SEND_BODY, strlen(SEND_BODY));
+		lt_buffer_init(&frame, 8192);
+		lt_buffer_add(&frame, it.bytes, n + strlen(SEND_BODY));
+		OK(lt_signature_add(shop, &frame));
+		assert_true(frame.bytes <= sizeof it.bytes);
+		memcpy(it.bytes, frame.p, frame.bytes);
+		decode(frame.bytes);
+		OK(check());
+		assert_ptr_equal(it.account, shop);
+		assert_int_equal(it.h.code, 103);
+		assert_int_equal(it.h.flag, 2);
+		assert_int_equal(it.h.opaque, 77);
+		assert_int_equal(it.h.ext_count, 5);
+		assert_int_equal(it.f.body_bytes, strlen(SEND_BODY));
+		for (const struct pair *p = pairs; p->name != NULL; p++) {
+			struct lt_remoting_text t =
+			    lt_remoting_find(&it.h, p->name);
+
+			assert_int_equal(t.bytes, strlen(p->value));
+			assert_memory_equal(t.p, p->value, t.bytes);
+		}
+		lt_buffer_fini(&frame);
+	}
+	lt_buffer_init(&frame, 64);
+	lt_buffer_add(&frame, "no frame", 8);
+	assert_int_not_equal(lt_signature_add(shop, &frame), LEAT_OK);
+	lt_buffer_fini(&frame);
+}
+
 /* --- what is not -----------------------------------------------------------
  */
 
@@ -482,6 +534,7 @@ main(void)
 	    cmocka_unit_test(clients_sign_in_their_ways),
 	    cmocka_unit_test(a_query_by_id_is_signed_by_version),
 	    cmocka_unit_test(json_values_are_as_they_came),
+	    cmocka_unit_test(requests_of_ours_are_signed),
 	    cmocka_unit_test(nobody_is_who_has_no_key),
 	    cmocka_unit_test(wrong_ones_are_refused),
 	    cmocka_unit_test(every_bit_counts),

@@ -92,6 +92,41 @@ client() { # before|after
 		tail -n 20 "$work/client.log" "$work/log"
 	}
 }
+# A second broker registers with the first one's name server: as admin, else not.
+second() { # NAME SIGN-AS
+	cat >"$work/$1.conf" <<-END
+		[broker]
+		name = $1
+		port = $((broker + 2))
+		[store]
+		segment_bytes = 64m
+		[gateway]
+		listen = 127.0.0.1:$((broker + 2))
+		names = none
+		namesrv = 127.0.0.1:$names
+		accounts = $work/accounts
+		sign_as = $2
+	END
+	LEAT_LIBEXEC=$builddir "$builddir/leatd" --dir "$work/$1" \
+		-c "$work/$1.conf" >"$work/$1.log" 2>&1 </dev/null &
+	other=$!
+	until grep -q "registered namesrv" "$work/$1.log"; do
+		kill -0 "$other" 2>/dev/null || break
+		sleep 0.1
+	done
+	grep -o 'leat-gateway \(not-\)\?registered.*code=16\|leat-gateway registered' \
+		"$work/$1.log" | head -n 1
+	kill "$other" 2>/dev/null
+	wait "$other"
+}
+case "$(second two admin)" in
+*" registered") echo "case signed.registered ok" ;;
+*) echo "case signed.registered fail" && bad=1 && tail "$work/two.log" ;;
+esac
+case "$(second three till)" in
+*not-registered*code=16) echo "case signed.not-registered ok" ;;
+*) echo "case signed.not-registered fail" && bad=1 && tail "$work/three.log" ;;
+esac
 client before
 settings subscribe
 kill -HUP "$leatd"
