@@ -234,7 +234,7 @@ static const struct reach special[] = {
     {"queue.reap", 0, 0, 0, "member"},
     {"queue.seek", 1, 0, 0, NULL},
     {"queue.reattach", 0, 0, 1, "leat-store"},
-    {"supervisor.spawn", 2, 0, 0, "leat-store"},
+    {"supervisor.spawn", 3, 0, 0, "leat-store"},
 };
 static const char *const failpoint_names[] = {
 #define LT_X(symbol, name) name,
