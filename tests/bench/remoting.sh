@@ -100,7 +100,7 @@ run() {
 		grep -o '[0-9]*$')
 	sent=${sent:-$(awk -v r="${rate:-0}" -v s="$seconds" 'BEGIN { print r * s }')}
 	cpu=$(awk -v t=$(($(cpu_ticks "$kind") - before)) -v n="$sent" \
-		'BEGIN { printf "%.1f", n > 0 ? t / 100 / n * 1e6 : 0 }')
+		'BEGIN { printf "%.1f", (n > 0 ? t / 100 / n * 1e6 : 0) }')
 	[ "$messages" = 0 ] || grep -q "Send Failed: 0 " "$out/$kind-$name.txt" ||
 		echo "remoting.sh: $kind $name: messages failed" >&2
 }
@@ -153,7 +153,7 @@ for kind in apache leat; do
 done
 line "start of name server and broker" ms "${started[leat]}" "${started[apache]}"
 line "memory, idle" KiB "${idle[leat]}" "${idle[apache]}"
-one=20000 many=400000 seconds=20
+one=10000 many=250000 seconds=12
 [ -z "$quick" ] || one=500 many=5000 seconds=4
 for bytes in 128 1024; do
 	both "send1-$bytes" "send, 1 thread, $bytes B" Producer $one $seconds \
