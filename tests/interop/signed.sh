@@ -110,6 +110,7 @@ second() { # NAME SIGN-AS
 	LEAT_LIBEXEC=$builddir "$builddir/leatd" --dir "$work/$1" \
 		-c "$work/$1.conf" >"$work/$1.log" 2>&1 </dev/null &
 	other=$!
+	trap 'kill "$other" 2>/dev/null' EXIT # of this subshell
 	until grep -q "registered namesrv" "$work/$1.log"; do
 		kill -0 "$other" 2>/dev/null || break
 		sleep 0.1
