@@ -1,7 +1,7 @@
 #!/bin/bash
 # server.sh - a name server and a broker to test against, in a directory.
 #
-#   server.sh start DIR apache|leat   new ones on free loopback ports; waits until
+#   server.sh start DIR KIND          new ones on free loopback ports; waits until
 #                                     they answer, then prints DIR's address file
 #   server.sh up DIR PART             starts a part again (same ports, same store)
 #   server.sh down DIR PART           ends it in good order, and waits for its end
@@ -11,6 +11,7 @@
 # LEAT_INTEROP_FLUSH=async|sync at start: what an acknowledgement waits for; unset:
 # each one's own default. LEAT_INTEROP_POLL: seconds between looks.
 #
+# KIND is apache or leat, or two of them: the name server's+the broker's.
 # PART is namesrv, broker, or front: what answers on the broker's port, which for
 # Apache is the broker. DIR/address holds "NAMESRV BROKER", each host:port.
 # Exit 77: this kind cannot run here, and why.
@@ -207,16 +208,42 @@ end() { # SIGNAL PART
 	rm -f "$dir/$2.pid"
 }
 
+# NAMESRV+BROKER: of different kinds. Each makes both configurations; the one of
+# the part that runs is used.
+kinds() { # KIND
+	names_kind=${1%+*}
+	kind=${1#*+}
+}
+
+config_of() { # PART KIND
+	local other
+	[ "$1" = namesrv ] && other=broker || other=namesrv
+	[ ! -f "$dir/$other.conf" ] || mv "$dir/$other.conf" "$dir/$other.kept"
+	"$2_config"
+	[ ! -f "$dir/$other.kept" ] || mv "$dir/$other.kept" "$dir/$other.conf"
+}
+
+up() { # PART
+	if [ "$1" = namesrv ]; then
+		"${names_kind}_up" namesrv
+	else
+		"${kind}_up" "$1"
+	fi
+}
+
 if [ "$verb" = start ]; then
-	kind=${3:-}
-	case $kind in apache | leat) ;; *) usage ;; esac
+	case ${3:-} in apache | leat | apache+leat | leat+apache) ;; *) usage ;; esac
+	kinds "$3"
+	"${names_kind}_check" || exit 77
 	"${kind}_check" || exit 77
 	free_ports || exit 1
-	echo "$kind" >"$dir/kind"
+	echo "$3" >"$dir/kind"
 	echo "127.0.0.1:$namesrv 127.0.0.1:$broker" >"$dir/address"
-	"${kind}_config"
-	"${kind}_up" namesrv
-	"${kind}_up" broker
+	rm -f "$dir/namesrv.conf" "$dir/broker.conf"
+	config_of namesrv "$names_kind"
+	config_of broker "$kind"
+	up namesrv
+	up broker
 	if ! wait_until 120 ready; then
 		echo "server.sh: not ready after 120 s; see $dir/*.log" >&2
 		end KILL broker
@@ -228,13 +255,13 @@ if [ "$verb" = start ]; then
 fi
 
 [ -f "$dir/kind" ] || { echo "server.sh: nothing was started in $dir" >&2 && exit 1; }
-kind=$(cat "$dir/kind")
+kinds "$(cat "$dir/kind")"
 read -r namesrv broker <"$dir/address"
 namesrv=${namesrv#*:} broker=${broker#*:}
 case $verb in
 up)
 	part=$(part_of "${3:-}") || exit
-	"${kind}_up" "$part"
+	up "$part"
 	wait_until 120 ready
 	;;
 down)
