@@ -435,6 +435,7 @@ stop_workers(void)
 		pthread_join(it.threads[i], NULL);
 	}
 	lt_clerk_stop(it.g.clerk);
+	it.g.clerk = NULL; /* who leaves with its worker asks for nothing */
 	for (size_t i = 0; i < it.worker_count; i++)
 		lt_worker_destroy(it.workers[i]);
 }
@@ -457,7 +458,8 @@ frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 static void
 opened(struct lt_conn *c, void *user)
 {
-	lt_registrar_opened(it.registrar, c);
+	if (!it.is_stopping) /* else it would register us again */
+		lt_registrar_opened(it.registrar, c);
 }
 
 static void
@@ -559,7 +561,7 @@ start_main_loop(const struct leat_options *session)
 	int rc = lt_net_create(&owner, NULL, &limits, TICK_MS, &it.net);
 
 	/* Who serves no clients is no broker to be told of. */
-	if (rc == LEAT_OK && it.listeners[0].fd >= 0)
+	if (rc == LEAT_OK && has_role(LT_ROLE_BROKER))
 		rc = lt_registrar_create(&config, it.net, &it.registrar);
 	if (rc == LEAT_OK)
 		rc = lt_net_watch(it.net, SUPERVISOR_FD, control_ready, NULL);
@@ -598,9 +600,10 @@ share(void)
 	struct in_addr ip;
 	int rc = lt_hub_create(&hub, &it.g.hub);
 
-	if (it.listeners[1].fd >= 0 &&
-	    getsockname(it.listeners[1].fd, (void *)&at, &n) == 0)
-		names.port = ntohs(at.sin_port);
+	for (size_t i = 0; i < it.listener_count; i++)
+		if (it.listeners[i].role == LT_ROLE_NAMES &&
+		    getsockname(it.listeners[i].fd, (void *)&at, &n) == 0)
+			names.port = ntohs(at.sin_port);
 	if (rc == LEAT_OK)
 		rc = lt_gateway_open(&it.g);
 	if (rc == LEAT_OK && it.accounts != NULL)

@@ -40,7 +40,7 @@ struct lt_clerk {
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	struct items waiting; /* lock */
-	size_t count; /* lock */
+	size_t count, bytes; /* lock; what waits, and its bodies */
 	int stop; /* lock */
 	lt_clerk_duty *duty; /* lock; NULL: none */
 	void *duty_user;
@@ -74,6 +74,18 @@ sleep_until(struct lt_clerk *clerk, uint64_t ms)
 	pthread_cond_timedwait(&clerk->change, &clerk->lock, &at);
 }
 
+/* Who made a topic may ask for its route next. */
+static void
+do_one(struct lt_clerk *clerk, struct item *it)
+{
+	struct lt_registrar *r = it->call->worker->g->registrar;
+	uint64_t before = lt_registrar_changes(r);
+
+	it->status = it->work(clerk->leat, it->call);
+	if (lt_registrar_changes(r) != before)
+		lt_registrar_await(r, TOLD_MS);
+}
+
 static void *
 run(void *arg)
 {
@@ -96,11 +108,10 @@ run(void *arg)
 		}
 		STAILQ_REMOVE_HEAD(&clerk->waiting, link);
 		pthread_mutex_unlock(&clerk->lock);
-		it->status = it->work(clerk->leat, it->call);
-		/* Who made a topic may ask for its route next. */
-		lt_registrar_await(it->call->worker->g->registrar, TOLD_MS);
+		do_one(clerk, it);
 		pthread_mutex_lock(&clerk->lock);
 		clerk->count--;
+		clerk->bytes -= it->call->body_bytes;
 		STAILQ_INSERT_TAIL(&it->inbox->back, it, link);
 		lt_net_wake(it->inbox->net);
 	}
@@ -239,8 +250,10 @@ lt_clerk_submit(struct lt_clerk_inbox *inbox, const struct lt_call *call,
 	int is_full;
 
 	pthread_mutex_lock(&clerk->lock);
-	is_full = clerk->count >= LT_CLERK_WAITING_MAX;
+	is_full = clerk->count >= LT_CLERK_WAITING_MAX ||
+		  call->body_bytes > LT_CLERK_BYTES_MAX - clerk->bytes;
 	clerk->count += !is_full;
+	clerk->bytes += is_full ? 0 : call->body_bytes;
 	pthread_mutex_unlock(&clerk->lock);
 	if (is_full)
 		return LEAT_E_BUSY;
@@ -251,6 +264,7 @@ lt_clerk_submit(struct lt_clerk_inbox *inbox, const struct lt_call *call,
 		lt_mem_free(it);
 		pthread_mutex_lock(&clerk->lock);
 		clerk->count--;
+		clerk->bytes -= call->body_bytes;
 		pthread_mutex_unlock(&clerk->lock);
 		return LEAT_E_NOMEM;
 	}

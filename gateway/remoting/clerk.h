@@ -14,6 +14,7 @@
 struct lt_clerk;
 
 #define LT_CLERK_WAITING_MAX 256
+#define LT_CLERK_BYTES_MAX (64u << 20) /* of their bodies */
 #define LT_CLERK_DUTY_MS 100 /* from the end of one to the next */
 
 /* In the clerk's thread; may block. A status. */

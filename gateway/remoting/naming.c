@@ -181,6 +181,7 @@ lt_naming_on_call(struct lt_call *call)
 	if (reply.joined || reply.left)
 		lt_log_info(reply.joined ? "broker-joined" : "broker-left",
 		    "by=%s", peer.address);
+	call->body_bytes = 0; /* was read */
 	if (reply.code != LT_CODE_TOPIC_NOT_EXIST || call->tries > 0 ||
 	    call->worker->g->address == NULL ||
 	    lt_clerk_submit(call->worker->inbox, call, look_for, looked_for) !=

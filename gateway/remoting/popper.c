@@ -20,6 +20,8 @@
 #include "remoting/popserve.h"
 #include "remoting/worker.h"
 
+#define BYTES_MAX (64u << 20) /* bodies of what waits */
+
 struct item {
 	STAILQ_ENTRY(item) link;
 	struct lt_call *call; /* NULL: messages that were not delivered */
@@ -32,7 +34,7 @@ struct lt_popper {
 	const struct lt_gateway *g;
 	pthread_mutex_t lock;
 	struct items waiting; /* lock */
-	size_t count; /* lock */
+	size_t count, bytes; /* lock; what waits, and its bodies */
 	int is_begun, is_running; /* lock */
 	struct leat_options session;
 	struct lt_net *net;
@@ -74,9 +76,11 @@ connect_session(struct lt_popper *p)
 }
 
 static void
-serve_item(struct lt_popper *p, struct item *it)
+serve_item(struct lt_popper *p, struct item *it, int *is_down)
 {
-	int status = connect_session(p);
+	int status = *is_down ? LEAT_E_UNREACHABLE : connect_session(p);
+
+	*is_down = status != LEAT_OK; /* the others need not wait as well */
 
 	if (status == LEAT_OK && it->call == NULL)
 		lt_popserve_undelivered(p->serve, it->places, it->count);
@@ -96,16 +100,18 @@ woken(void *user)
 	struct lt_popper *p = user;
 	struct items items = STAILQ_HEAD_INITIALIZER(items);
 	struct item *it;
+	int is_down = 0;
 
 	pthread_mutex_lock(&p->lock);
 	STAILQ_CONCAT(&items, &p->waiting);
 	p->count = 0;
+	p->bytes = 0;
 	pthread_mutex_unlock(&p->lock);
 	if (p->serve != NULL) /* who came before comes first */
 		(void)lt_popserve_look(p->serve);
 	while ((it = STAILQ_FIRST(&items)) != NULL) {
 		STAILQ_REMOVE_HEAD(&items, link);
-		serve_item(p, it);
+		serve_item(p, it, &is_down);
 	}
 }
 
@@ -183,18 +189,20 @@ start(struct lt_popper *p)
 static int
 hand_over(struct lt_popper *p, struct item *it, size_t most)
 {
+	size_t bytes = it->call != NULL ? it->call->body_bytes : 0;
 	int status = LEAT_OK;
 
 	pthread_mutex_lock(&p->lock);
 	if (!p->is_begun)
 		status = LEAT_E_UNSUPPORTED;
-	else if (p->count >= most)
+	else if (p->count >= most || bytes > BYTES_MAX - p->bytes)
 		status = LEAT_E_BUSY;
 	else if (!p->is_running)
 		status = start(p);
 	if (status == LEAT_OK) {
 		STAILQ_INSERT_TAIL(&p->waiting, it, link);
 		p->count++;
+		p->bytes += bytes;
 		lt_net_wake(p->net);
 	}
 	pthread_mutex_unlock(&p->lock);

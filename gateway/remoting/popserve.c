@@ -29,6 +29,7 @@
 #define STEPS 1024
 #define HOLD_MAX_MS 60000
 #define BITS_MAX 4096 /* bytes of a bit set of receipts */
+#define ACKS_MAX 65536 /* of one request; those behind come again */
 #define OFFSETS_TEXT 2048
 
 /* A pop, or a question whether there is something to pop. */
@@ -50,6 +51,7 @@ struct lt_popserve {
 	struct helds wheel[STEPS];
 	uint64_t step; /* served up to here */
 	size_t held;
+	size_t acks; /* of the request, so far */
 };
 
 /* --- answers ---------------------------------------------------------------
@@ -463,8 +465,9 @@ ack_bits(const struct lt_adminjson_ack *ack, void *user)
 	for (size_t i = 0; i < 8 * n; i++) {
 		struct lt_popout *o;
 
-		if ((bits[i / 8] & 1u << i % 8) == 0)
+		if ((bits[i / 8] & 1u << i % 8) == 0 || p->acks >= ACKS_MAX)
 			continue;
+		p->acks++;
 		o = lt_popsource_out(&p->sources, ack->group, ack->topic,
 		    (uint32_t)ack->queue,
 		    (int64_t)((uint64_t)ack->start_offset + i), ack->pop_ms);
@@ -477,7 +480,10 @@ static void
 on_acks(struct lt_popserve *p, const struct lt_call *call)
 {
 	size_t n = 0;
-	int status =
+	int status;
+
+	p->acks = 0;
+	status =
 	    lt_adminjson_acks(call->body, call->body_bytes, ack_bits, p, &n);
 
 	if (status != LEAT_OK)

@@ -23,6 +23,8 @@
 
 #define PERIOD_MS 30000
 #define RETRY_MS 1000
+#define SILENT_MS 1000 /* who does not answer so long is not waited for */
+#define PING_MS 100
 #define NAMES_BYTES_MAX ((size_t)LT_TOPICS_MAX * 256)
 
 struct server {
@@ -34,6 +36,7 @@ struct server {
 	int32_t said; /* code of the last answer that was logged, -1: none */
 	int32_t opaque; /* of the registration sent last */
 	uint64_t sent, told; /* changes that it had, that were answered */
+	uint64_t sent_ms;
 };
 
 struct lt_registrar {
@@ -116,6 +119,10 @@ list(struct lt_registrar *r, uint64_t now_ms)
 	r->registration.topic_count = 0;
 	lt_buffer_clear(&r->names);
 	rc = lt_builtins_each(r->config.gateway, add_builtin, r);
+	/* This thread hears the supervisor too: a list is only asked for where
+	 * it comes at once. */
+	if (rc == LEAT_OK)
+		rc = leat_ping(r->leat, PING_MS);
 	if (rc == LEAT_OK)
 		rc = leat_topic_list(r->leat, add_topic, r);
 	if (rc != LEAT_OK) {
@@ -169,6 +176,7 @@ tell(struct lt_registrar *r, struct server *s, struct lt_conn *c)
 		(void)!send_frame(r, c);
 	s->opaque = r->opaque;
 	s->sent = r->changes;
+	s->sent_ms = lt_clock_mono_ms();
 	s->next_ms = lt_clock_mono_ms() + PERIOD_MS;
 }
 
@@ -179,7 +187,8 @@ spread(struct lt_registrar *r)
 	uint64_t least = r->changes;
 
 	for (size_t i = 0; i < r->server_count; i++)
-		if (r->servers[i].is_up && r->servers[i].told < least)
+		if (r->servers[i].is_up && r->servers[i].told < least &&
+		    lt_clock_mono_ms() - r->servers[i].sent_ms < SILENT_MS)
 			least = r->servers[i].told;
 	pthread_mutex_lock(&r->lock);
 	if (least != r->told)
@@ -187,6 +196,12 @@ spread(struct lt_registrar *r)
 	r->told = least;
 	r->is_long = r->registration.topic_count > LT_REGISTRAR_AWAITED_MAX;
 	pthread_mutex_unlock(&r->lock);
+}
+
+uint64_t
+lt_registrar_changes(const struct lt_registrar *r)
+{
+	return r == NULL ? 0 : r->config.topic_changes();
 }
 
 void

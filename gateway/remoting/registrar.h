@@ -46,6 +46,7 @@ int lt_registrar_frame(
  * now; at most timeout_ms. Any thread but the loop's; NULL: nothing to wait
  * for. Returns at once where topics are so many that each list is long: then
  * they are told when the loop looks. */
+uint64_t lt_registrar_changes(const struct lt_registrar *r); /* of topics */
 void lt_registrar_await(struct lt_registrar *r, int timeout_ms);
 /* Say goodbye: clients look elsewhere. 1: something was sent, so the loop
  * should have a moment. */

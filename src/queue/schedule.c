@@ -36,6 +36,7 @@
 #include "store/consumequeue.h"
 #include "store/reader.h"
 
+#define IO_TRIES 60 /* a second apart */
 #define WINDOW 64 /* copies of a level on their way, and in one turn */
 #define TURN_BYTES (1u << 20)
 #define PAUSE_MS 1000
@@ -62,6 +63,7 @@ struct level {
 	int failed; /* status of a copy that was refused */
 	int64_t failed_at; /* the oldest such */
 	int64_t hopeless; /* offset that is refused for good; -1 */
+	unsigned io_tries; /* of the head, that the disk did not give */
 	uint64_t dropped; /* in this turn */
 };
 struct lt_schedule {
@@ -436,8 +438,11 @@ take_head(struct lt_manager *m, unsigned i, const struct lt_cq_entry *e,
 		status =
 		    l->hopeless == l->head ? LEAT_E_INVALID : deliver(m, i, &v);
 	}
-	if (status == LEAT_E_NOMEM)
+	/* It may come yet: a second later, and again. */
+	if (status == LEAT_E_NOMEM ||
+	    (status == LEAT_E_IO && l->io_tries++ < IO_TRIES))
 		return status;
+	l->io_tries = 0;
 	if (status != LEAT_OK) {
 		if (!lt_storelink_alive(m))
 			return LEAT_E_UNREACHABLE;

@@ -163,8 +163,10 @@ is_gone(struct lt_reader *r, struct lt_readerdir_segment *s)
 	struct stat st;
 	int fd;
 
-	if (lt_readerdir_file(r, s->base, &fd, &st) != LEAT_OK)
-		return 1;
+	int rc = lt_readerdir_file(r, s->base, &fd, &st);
+
+	if (rc != LEAT_OK)
+		return rc == LEAT_E_NOTFOUND;
 	lt_sys.close(fd);
 	return st.st_ino != s->ino;
 }
@@ -409,8 +411,14 @@ search(struct lt_reader *r, struct lt_readerdir_segment *s, size_t from,
 		hole = data < 0 ? -1 : lseek(fd, (off_t)at, SEEK_HOLE);
 		if (hole > 0 && (size_t)hole < to)
 			stop = (size_t)hole;
-		if (at < stop)
-			rc = search_bytes(r, s, at, stop, found_out, view);
+		if (stop - at > AHEAD)
+			stop = at + AHEAD;
+		if (at < stop) {
+			rc = have(r, s, at, stop - at);
+			if (rc == LEAT_OK)
+				rc = search_bytes(
+				    r, s, at, stop, found_out, view);
+		}
 		at = stop;
 	}
 	lt_sys.close(fd);
