@@ -12,7 +12,6 @@ static const struct lt_properties_name ours[] = {
     LT_PROPERTIES_NAME("LEAT_SEQ", 0),
     LT_PROPERTIES_NAME("__CRC32#", 0),
     LT_PROPERTIES_NAME("POP_CK", 0),
-    LT_PROPERTIES_NAME("CLUSTER", 0),
     LT_PROPERTIES_NAME("UNIQ_KEY", 1),
 };
 static const struct lt_properties_name delays[] = {
@@ -28,13 +27,17 @@ static const struct lt_properties_name places[] = {
 static const struct lt_properties_name waits[] = {
     LT_PROPERTIES_NAME("WAIT", 0),
 };
+static const struct lt_properties_name clusters[] = {
+    LT_PROPERTIES_NAME("CLUSTER", 0),
+};
 
 void
 lt_msgtext_begin(struct lt_msgtext *t, char *out, size_t room,
     const char *props, size_t bytes, unsigned without)
 {
 	struct lt_properties_name names[LT_COUNT(ours) + LT_COUNT(delays) +
-					LT_COUNT(places) + LT_COUNT(waits)];
+					LT_COUNT(places) + LT_COUNT(waits) +
+					LT_COUNT(clusters)];
 	size_t n = LT_COUNT(ours);
 
 	memcpy(names, ours, sizeof ours);
@@ -49,6 +52,10 @@ lt_msgtext_begin(struct lt_msgtext *t, char *out, size_t room,
 	if (without & LT_MSGTEXT_WAIT) {
 		memcpy(names + n, waits, sizeof waits);
 		n += LT_COUNT(waits);
+	}
+	if (without & LT_MSGTEXT_CLUSTER) {
+		memcpy(names + n, clusters, sizeof clusters);
+		n += LT_COUNT(clusters);
 	}
 	t->at = out;
 	t->room = room;
@@ -94,33 +101,63 @@ lt_msgtext_end(const struct lt_msgtext *t)
 	return t->status;
 }
 
-int
-lt_msgtext_level(const char *props, size_t bytes, uint32_t *out)
+static int
+read_level(const char *p, size_t n, uint32_t *out)
 {
-	const char *p;
-	size_t n;
-	int is_negative;
+	int is_negative = *p == '-';
 	uint32_t level = 0;
 
-	*out = 0;
-	if (lt_properties_find(props, bytes, "DELAY", 5, &p, &n) == LEAT_OK) {
-		is_negative = *p == '-';
-		if ((size_t)is_negative == n)
+	if ((size_t)is_negative == n)
+		return LEAT_E_INVALID;
+	for (size_t i = (size_t)is_negative; i < n; i++) {
+		if (p[i] < '0' || p[i] > '9')
 			return LEAT_E_INVALID;
-		for (size_t i = (size_t)is_negative; i < n; i++) {
-			if (p[i] < '0' || p[i] > '9')
-				return LEAT_E_INVALID;
-			if (level <= LT_LEVELS_MAX)
-				level = level * 10 + (uint32_t)(p[i] - '0');
-		}
-		if (!is_negative)
-			*out = level < LT_LEVELS_MAX ? level : LT_LEVELS_MAX;
+		if (level <= LT_LEVELS_MAX)
+			level = level * 10 + (uint32_t)(p[i] - '0');
 	}
-	for (size_t i = 1; *out == 0 && i < LT_COUNT(delays); i++)
-		if (lt_properties_find(props, bytes, delays[i].name,
-			delays[i].bytes, &p, &n) == LEAT_OK)
-			return LEAT_E_UNSUPPORTED;
+	if (!is_negative)
+		*out = level < LT_LEVELS_MAX ? level : LT_LEVELS_MAX;
 	return LEAT_OK;
+}
+
+static int
+is_named(const struct lt_record_property *it, const char *name, size_t bytes)
+{
+	return it->name_bytes == bytes && memcmp(it->name, name, bytes) == 0;
+}
+
+int
+lt_msgtext_read(const char *props, size_t bytes, struct lt_msgtext_asks *out)
+{
+	struct lt_record_property it;
+	size_t cursor = 0;
+	int is_timed = 0, has_level = 0, status = LEAT_OK;
+
+	*out = (struct lt_msgtext_asks){0};
+	while (status == LEAT_OK &&
+	       lt_properties_next(props, bytes, &cursor, &it) == LEAT_OK)
+		switch (it.name[0]) {
+		case 'D': /* the first counts */
+			if (has_level || !is_named(&it, "DELAY", 5))
+				break;
+			has_level = 1;
+			status =
+			    read_level(it.value, it.value_bytes, &out->level);
+			break;
+		case 'R':
+			out->is_request |= is_named(&it, "REPLY_TO_CLIENT", 15);
+			break;
+		case 'T':
+			for (size_t i = 1; i < LT_COUNT(delays); i++)
+				is_timed |= is_named(
+				    &it, delays[i].name, delays[i].bytes);
+			break;
+		default:
+			break;
+		}
+	if (status == LEAT_OK && is_timed && out->level == 0)
+		status = LEAT_E_UNSUPPORTED;
+	return status;
 }
 
 void

@@ -24,7 +24,8 @@ struct lt_msgtext {
 enum lt_msgtext_without {
 	LT_MSGTEXT_DELAY = 1, /* of any kind */
 	LT_MSGTEXT_PLACE = 2, /* the real topic and queue of a delayed one */
-	LT_MSGTEXT_WAIT = 4
+	LT_MSGTEXT_WAIT = 4,
+	LT_MSGTEXT_CLUSTER = 8 /* a retried request keeps what we added */
 };
 void lt_msgtext_begin(struct lt_msgtext *t, char *out, size_t room,
     const char *props, size_t bytes, unsigned without);
@@ -34,12 +35,14 @@ void lt_msgtext_number(struct lt_msgtext *t, const char *name, int64_t value);
 /* LEAT_OK, or LEAT_E_INVALID: malformed or too long. */
 int lt_msgtext_end(const struct lt_msgtext *t) LT_MUST_CHECK;
 
-/*
- * The delay level that a client asks for: 0 none, at most LT_LEVELS_MAX.
- * LEAT_E_INVALID; LEAT_E_UNSUPPORTED: a time instead of a level.
- */
-int lt_msgtext_level(
-    const char *props, size_t bytes, uint32_t *out) LT_MUST_CHECK;
+/* What the properties ask of the broker, in one pass. LEAT_E_INVALID: no level;
+ * LEAT_E_UNSUPPORTED: a time instead of a level. */
+struct lt_msgtext_asks {
+	uint32_t level; /* of delay: 0 none, at most LT_LEVELS_MAX */
+	int is_request; /* somebody waits for an answer to it */
+};
+int lt_msgtext_read(
+    const char *props, size_t bytes, struct lt_msgtext_asks *out) LT_MUST_CHECK;
 /* It goes to queue level - 1 of the schedule topic, and says where it belongs.
  */
 void lt_msgtext_delay(

@@ -395,25 +395,24 @@ place(
 {
 	struct lt_worker *w = s->call->worker;
 	struct lt_msgtext text;
-	const char *asker;
-	size_t n;
-	uint32_t level = 0;
+	struct lt_msgtext_asks asks = {0};
 	int status =
-	    s->is_dead ? LEAT_OK : lt_msgtext_level(props, props_bytes, &level);
+	    s->is_dead ? LEAT_OK : lt_msgtext_read(props, props_bytes, &asks);
+	uint32_t level = asks.level;
 
 	if (status == LEAT_OK && level > 0 && s->is_batch)
 		status = LEAT_E_UNSUPPORTED;
 	if (LT_UNLIKELY(status != LEAT_OK))
 		return status;
 	lt_msgtext_begin(&text, w->text, sizeof w->text, props, props_bytes,
-	    level > 0	 ? LT_MSGTEXT_DELAY | LT_MSGTEXT_PLACE
-	    : s->is_dead ? LT_MSGTEXT_DELAY
-			 : 0);
+	    (level > 0	     ? LT_MSGTEXT_DELAY | LT_MSGTEXT_PLACE
+		: s->is_dead ? LT_MSGTEXT_DELAY
+			     : 0u) |
+		(asks.is_request ? LT_MSGTEXT_CLUSTER : 0u));
 	if (LT_UNLIKELY(s->is_dead))
 		lt_msgtext_number(&text, "DELAY", 0);
 	/* Who answers it needs the name of the topic for answers. */
-	if (LT_UNLIKELY(lt_properties_find(props, props_bytes,
-			    "REPLY_TO_CLIENT", 15, &asker, &n) == LEAT_OK))
+	if (LT_UNLIKELY(asks.is_request))
 		lt_msgtext_add(&text, "CLUSTER", w->g->cluster_name,
 		    strlen(w->g->cluster_name));
 	if (LT_UNLIKELY(level > 0)) {

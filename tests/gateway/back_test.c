@@ -174,7 +174,9 @@ test_back_thrice(void **state)
 	const char *p;
 	size_t n;
 
-	assert_int_equal(send_with("t", "UNIQ_KEY\001THEIRS\002KEYS\001k1\002",
+	assert_int_equal(send_with("t",
+			     "UNIQ_KEY\001THEIRS\002KEYS\001k1\002"
+			     "REPLY_TO_CLIENT\001c\002",
 			     "0", "16", "hello", &r),
 	    0);
 	memcpy(id, lt_remoting_find(&r.h, "msgId").p, 32);
@@ -195,6 +197,7 @@ test_back_thrice(void **state)
 		check_text(&v, "UNIQ_KEY", "THEIRS");
 		check_text(&v, "KEYS", "k1");
 		check_text(&v, "WAIT", "false");
+		check_text(&v, "CLUSTER", "leat"); /* it can still be answered */
 	}
 	assert_int_equal(send_back(v.log_offset, "0", "3", &r), 0);
 	expect("%DLQ%g", 0, &v);
