@@ -15,6 +15,7 @@
 #include "base/crc32.h"
 #include "base/log.h"
 #include "leat/status.h"
+#include "proto/limits.h"
 #include "proto/record.h"
 #include "store/recover.h"
 
@@ -24,6 +25,7 @@
 
 #define SEGMENT 8192u
 #define LONGEST 300 /* queue, unless it is far too long */
+#define WIDEST 64 /* topic, likewise */
 #define FIRST "commitlog/00000000000000000000"
 
 static int dir = -1;
@@ -32,6 +34,13 @@ static int dir = -1;
 static void
 put_snapshot(uint8_t *p, size_t bytes, int is_sealed)
 {
+	for (size_t at = 48; at + 14 <= bytes;
+	     at += 14 + lt_bytes_get16(p + at)) {
+		uint32_t queue = lt_bytes_get32(p + at + 2);
+
+		if (queue > WIDEST && queue < LT_QUEUES_MAX)
+			lt_bytes_put32(p + at + 2, queue % WIDEST);
+	}
 	if (is_sealed && bytes >= 52) {
 		memcpy(p, "LEATSNAP", 8);
 		lt_bytes_put32(p + 8, 1);
@@ -43,7 +52,8 @@ put_snapshot(uint8_t *p, size_t bytes, int is_sealed)
 
 /* A record without a checksum is believed to stand behind as many lost ones as
  * it says, up to a million, and a queue with as many entries is made: done for
- * a few here, and refused for more than a million. */
+ * a few here, and refused for more than a million. So with the number of the
+ * queue: a topic has a table of that length, gone through again and again. */
 static void
 shorten_queues(uint8_t *p, size_t bytes)
 {
@@ -54,8 +64,12 @@ shorten_queues(uint8_t *p, size_t bytes)
 	     p++) {
 		uint64_t offset = end - p < 24 ? 0 : lt_bytes_get64(p + 16);
 
+		uint32_t queue = end - p < 24 ? 0 : lt_bytes_get32(p + 8);
+
 		if (offset > LONGEST && offset <= 1 << 20)
 			lt_bytes_put64(p + 16, offset % LONGEST);
+		if (queue > WIDEST && queue < LT_QUEUES_MAX)
+			lt_bytes_put32(p + 8, queue % WIDEST);
 	}
 }
 
