@@ -9,7 +9,7 @@
  *  20000040  20,000,000 entries of 20 bytes: hash i32, log offset i64, seconds
  *            since the file's first record i32, the slot's entry before i32
  *
- * All big-endian; 420,000,040 bytes, sparse. keyfile.c makes, maps and, after
+ * All big-endian; 420,000,040 bytes, sparse. indexfile.c makes, maps and, after
  * an unclean stop, mends them.
  *
  * A record may be entered twice (retried after an error, or a log that ended
@@ -19,7 +19,7 @@
  */
 #include "config.h"
 #include "queue/keyindex.h"
-#include "queue/keyfile.h"
+#include "queue/indexfile.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -38,7 +38,7 @@
 #define CHECKPOINT_ENTRIES 1000000u
 #define ROLLBACK_FLAGS 0xCu /* sysFlag of a rolled back transaction */
 
-uint32_t lt_keyindex_file_entries = LT_KEYFILE_ENTRIES - 1;
+uint32_t lt_keyindex_file_entries = LT_INDEXFILE_ENTRIES - 1;
 
 int
 lt_keyindex_open(int store_dir, struct lt_keyindex **out)
@@ -59,10 +59,10 @@ lt_keyindex_close(struct lt_keyindex *ix)
 	if (ix == NULL)
 		return;
 	if (ix->marked && !ix->failed &&
-	    lt_keyfile_checkpoint(ix, 1, 0) != LEAT_OK)
+	    lt_indexfile_checkpoint(ix, 1, 0) != LEAT_OK)
 		lt_log_warn("index.checkpoint", "errno=%d", errno);
 	for (size_t i = 0; i < ix->count; i++)
-		lt_keyfile_release(&ix->files[i]);
+		lt_indexfile_release(&ix->files[i]);
 	if (ix->dir >= 0)
 		lt_sys.close(ix->dir);
 	lt_mem_free(ix->files);
@@ -80,26 +80,26 @@ lt_keyindex_end(const struct lt_keyindex *ix)
 /* A file with room for an entry, mapped for writing; the checkpoint says that
  * we write. */
 static int
-open_last(struct lt_keyindex *ix, struct lt_keyfile **out)
+open_last(struct lt_keyindex *ix, struct lt_indexfile **out)
 {
 	int rc = LEAT_OK;
 
 	if (!ix->marked) {
-		rc = lt_keyfile_begin(ix);
+		rc = lt_indexfile_begin(ix);
 	}
 	if (rc == LEAT_OK && ix->count > 0) {
 		int was = ix->files[ix->count - 1].writable;
 		*out = &ix->files[ix->count - 1];
-		rc = lt_keyfile_map(ix, *out, 1);
+		rc = lt_indexfile_map(ix, *out, 1);
 		if (rc == LEAT_OK && !was)
-			lt_keyfile_forget_reserved(ix);
+			lt_indexfile_forget_reserved(ix);
 		if (rc != LEAT_OK || lt_bytes_get32((*out)->map + 36) <=
 					 lt_keyindex_file_entries)
 			return rc;
-		rc = lt_keyfile_checkpoint(ix, 0, 1);
+		rc = lt_indexfile_checkpoint(ix, 0, 1);
 	}
 	if (rc == LEAT_OK)
-		rc = lt_keyfile_create(ix);
+		rc = lt_indexfile_create(ix);
 	if (rc == LEAT_OK)
 		*out = &ix->files[ix->count - 1];
 	return rc;
@@ -125,7 +125,7 @@ static int
 put(struct lt_keyindex *ix, uint32_t hash, uint64_t log_offset,
     int64_t store_ms)
 {
-	struct lt_keyfile *f = NULL;
+	struct lt_indexfile *f = NULL;
 	int rc = open_last(ix, &f);
 
 	if (rc != LEAT_OK)
@@ -133,14 +133,14 @@ put(struct lt_keyindex *ix, uint32_t hash, uint64_t log_offset,
 	uint8_t *p = f->map;
 	uint32_t count = lt_bytes_get32(p + 36);
 	uint64_t slot =
-	    LT_KEYFILE_HEAD + (uint64_t)(hash % LT_KEYFILE_SLOTS) * 4;
+	    LT_INDEXFILE_HEAD + (uint64_t)(hash % LT_INDEXFILE_SLOTS) * 4;
 	uint64_t entry =
-	    LT_KEYFILE_ENTRIES_AT + (uint64_t)count * LT_KEYFILE_ENTRY;
-	rc = lt_keyfile_reserve_slot(ix, f, slot);
+	    LT_INDEXFILE_ENTRIES_AT + (uint64_t)count * LT_INDEXFILE_ENTRY;
+	rc = lt_indexfile_reserve_slot(ix, f, slot);
 	if (rc == LEAT_OK)
-		rc = lt_keyfile_reserve_slot(ix, f, 0);
+		rc = lt_indexfile_reserve_slot(ix, f, 0);
 	if (rc == LEAT_OK)
-		rc = lt_keyfile_reserve_entry(ix, f, entry);
+		rc = lt_indexfile_reserve_entry(ix, f, entry);
 	if (rc != LEAT_OK)
 		return rc;
 	uint32_t before = lt_bytes_get32(p + slot);
@@ -212,7 +212,7 @@ lt_keyindex_step(struct lt_keyindex *ix, struct lt_reader *reader,
 {
 	struct lt_record_view v;
 	uint64_t damaged;
-	int rc = ix->failed ? LEAT_E_IO : lt_keyfile_load(ix);
+	int rc = ix->failed ? LEAT_E_IO : lt_indexfile_load(ix);
 
 	if (rc != LEAT_OK)
 		return rc;
@@ -242,7 +242,7 @@ lt_keyindex_step(struct lt_keyindex *ix, struct lt_reader *reader,
 			return rc;
 		ix->end = (uint64_t)v.log_offset + v.bytes;
 		if (ix->since_mark >= CHECKPOINT_ENTRIES)
-			rc = lt_keyfile_checkpoint(ix, 0, 0);
+			rc = lt_indexfile_checkpoint(ix, 0, 0);
 		if (rc != LEAT_OK)
 			return rc;
 	}
@@ -277,17 +277,17 @@ ask_file(const uint8_t *p, struct question *q)
 	int64_t end = (int64_t)lt_bytes_get64(p + 8);
 	uint32_t count = lt_bytes_get32(p + 36);
 
-	if (count > LT_KEYFILE_ENTRIES || begin > q->end_ms ||
+	if (count > LT_INDEXFILE_ENTRIES || begin > q->end_ms ||
 	    end + 999 < q->begin_ms)
 		return;
-	const uint8_t *slot =
-	    p + LT_KEYFILE_HEAD + (uint64_t)(q->hash % LT_KEYFILE_SLOTS) * 4;
+	const uint8_t *slot = p + LT_INDEXFILE_HEAD +
+			      (uint64_t)(q->hash % LT_INDEXFILE_SLOTS) * 4;
 	if (!lt_sys_is_there(slot, 4)) /* a hole in a full tmpfs */
 		return;
 	uint32_t i = lt_bytes_get32(slot);
 	while (i > 0 && i < count && q->count < q->max) {
-		const uint8_t *e =
-		    p + LT_KEYFILE_ENTRIES_AT + (uint64_t)i * LT_KEYFILE_ENTRY;
+		const uint8_t *e = p + LT_INDEXFILE_ENTRIES_AT +
+				   (uint64_t)i * LT_INDEXFILE_ENTRY;
 		int64_t ms =
 		    begin + (int64_t)(int32_t)lt_bytes_get32(e + 12) * 1000;
 		uint32_t before = lt_bytes_get32(e + 16);
@@ -305,7 +305,7 @@ static int
 ask(struct lt_keyindex *ix, struct question *q)
 {
 	for (size_t i = ix->count; i-- > 0 && q->count < q->max;) {
-		int rc = lt_keyfile_map(ix, &ix->files[i], 0);
+		int rc = lt_indexfile_map(ix, &ix->files[i], 0);
 		if (rc == LEAT_E_CORRUPT || rc == LEAT_E_NOTFOUND)
 			continue; /* deleted under us: it knew nothing */
 		if (rc != LEAT_OK)
@@ -338,7 +338,7 @@ lt_keyindex_find(struct lt_keyindex *ix, const char *topic, size_t topic_bytes,
 	};
 
 	*count_out = 0;
-	int rc = lt_keyfile_load(ix);
+	int rc = lt_indexfile_load(ix);
 	if (rc == LEAT_OK && q.hash != UINT32_MAX)
 		rc = ask(ix, &q);
 	if (rc != LEAT_OK)
@@ -360,7 +360,7 @@ lt_keyindex_find_by_id(struct lt_keyindex *ix, const char *id, size_t id_bytes,
 	const char *topic;
 
 	*count_out = 0;
-	int rc = lt_keyfile_load(ix);
+	int rc = lt_indexfile_load(ix);
 	if (id_bytes > sizeof upper)
 		return rc;
 	for (size_t i = 0; i < id_bytes; i++)
@@ -384,12 +384,12 @@ lt_keyindex_trim(struct lt_keyindex *ix, uint64_t log_min)
 	if (!ix->loaded)
 		return LEAT_OK; /* not asked for: nothing is read for this */
 	while (ix->count > 1) {
-		int rc = lt_keyfile_map(ix, &ix->files[0], 0);
+		int rc = lt_indexfile_map(ix, &ix->files[0], 0);
 		if (rc != LEAT_OK)
 			return rc;
 		if (lt_bytes_get64(ix->files[0].map + 24) >= log_min)
 			break;
-		lt_keyfile_delete(ix, 0);
+		lt_indexfile_delete(ix, 0);
 	}
 	return LEAT_OK;
 }

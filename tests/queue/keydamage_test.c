@@ -38,7 +38,7 @@
 #include "leat/status.h"
 #include "proto/name.h"
 #include "proto/record.h"
-#include "queue/keyfile.h"
+#include "queue/indexfile.h"
 #include "queue/keyindex.h"
 #include "store/commitlog.h"
 #include "store/reader.h"
@@ -189,21 +189,22 @@ place(const struct image_file *f, size_t bytes)
 	i = 1 + (uint32_t)roll(lt_bytes_get32(f->data + 36));
 	switch (roll(8)) {
 	case 0:
-		at = roll(2) ? 32 + roll(8) : roll(LT_KEYFILE_HEAD);
+		at = roll(2) ? 32 + roll(8) : roll(LT_INDEXFILE_HEAD);
 		break;
 	case 1:
 	case 2:
-		at = LT_KEYFILE_HEAD +
-		     lt_bytes_get32(f->data + LT_KEYFILE_ENTRIES_AT +
-				    (uint64_t)(i - 1) * LT_KEYFILE_ENTRY) %
-			 LT_KEYFILE_SLOTS * 4 +
+		at = LT_INDEXFILE_HEAD +
+		     lt_bytes_get32(f->data + LT_INDEXFILE_ENTRIES_AT +
+				    (uint64_t)(i - 1) * LT_INDEXFILE_ENTRY) %
+			 LT_INDEXFILE_SLOTS * 4 +
 		     roll(4);
 		break;
 	case 3:
 		break;
 	default:
-		at = LT_KEYFILE_ENTRIES_AT + (uint64_t)i * LT_KEYFILE_ENTRY +
-		     roll(LT_KEYFILE_ENTRY);
+		at = LT_INDEXFILE_ENTRIES_AT +
+		     (uint64_t)i * LT_INDEXFILE_ENTRY +
+		     roll(LT_INDEXFILE_ENTRY);
 		break;
 	}
 	if (bytes >= 512)
@@ -311,7 +312,7 @@ harm(struct image *w)
 
 /* --- what it may cost ----------------------------------------------------- */
 
-static uint8_t slots[LT_KEYFILE_SLOTS]; /* 1: keys of this slot may suffer */
+static uint8_t slots[LT_INDEXFILE_SLOTS]; /* 1: keys of this slot may suffer */
 static struct {
 	uint64_t from, to; /* records of a file that is not itself any more */
 } lost[8];
@@ -324,7 +325,7 @@ slot_of(const char *topic, const char *key)
 	int n = snprintf(text, sizeof(text), "%s#%s", topic, key);
 	int32_t h = lt_name_jhash(text, (size_t)n);
 
-	return (uint32_t)(h < 0 ? -h : h) % LT_KEYFILE_SLOTS;
+	return (uint32_t)(h < 0 ? -h : h) % LT_INDEXFILE_SLOTS;
 }
 
 static void
@@ -332,20 +333,20 @@ suffer(const struct image_file *f, uint64_t at)
 {
 	uint32_t count = lt_bytes_get32(f->data + 36);
 
-	if (at < LT_KEYFILE_HEAD) {
+	if (at < LT_INDEXFILE_HEAD) {
 		lost[lost_count].from = lt_bytes_get64(f->data + 16);
 		lost[lost_count++].to = lt_bytes_get64(f->data + 24);
 		return;
 	}
-	if (at < LT_KEYFILE_ENTRIES_AT) {
-		slots[(at - LT_KEYFILE_HEAD) / 4] = 1;
+	if (at < LT_INDEXFILE_ENTRIES_AT) {
+		slots[(at - LT_INDEXFILE_HEAD) / 4] = 1;
 		return;
 	}
-	at = (at - LT_KEYFILE_ENTRIES_AT) / LT_KEYFILE_ENTRY;
+	at = (at - LT_INDEXFILE_ENTRIES_AT) / LT_INDEXFILE_ENTRY;
 	if (at < count)
-		slots[lt_bytes_get32(f->data + LT_KEYFILE_ENTRIES_AT +
-				     at * LT_KEYFILE_ENTRY) %
-		      LT_KEYFILE_SLOTS] = 1;
+		slots[lt_bytes_get32(f->data + LT_INDEXFILE_ENTRIES_AT +
+				     at * LT_INDEXFILE_ENTRY) %
+		      LT_INDEXFILE_SLOTS] = 1;
 }
 
 /* is_newest: its header is in the checkpoint. */
@@ -374,7 +375,7 @@ compare(const struct image_file *f, int is_newest)
 		}
 		if (now.data[at] == c)
 			continue;
-		if (at >= LT_KEYFILE_HEAD)
+		if (at >= LT_INDEXFILE_HEAD)
 			suffer(f, at);
 		else if (!is_newest && !is_header++)
 			suffer(f, at);

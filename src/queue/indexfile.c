@@ -1,5 +1,5 @@
 /*
- * keyfile.c - index files on the disk, and what an unclean stop does to them.
+ * indexfile.c - index files on the disk, and what an unclean stop does to them.
  *
  * DIR/store/index/checkpoint holds, for a moment when all files were on the
  * disk, how far the log was indexed, the newest file and its header; and
@@ -13,7 +13,7 @@
  * The layout is in keyindex.c. One thread.
  */
 #include "config.h"
-#include "queue/keyfile.h"
+#include "queue/indexfile.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -48,10 +48,10 @@ file_name(char out[32], uint64_t name)
 }
 
 void
-lt_keyfile_release(struct lt_keyfile *f)
+lt_indexfile_release(struct lt_indexfile *f)
 {
 	if (f->map != NULL)
-		munmap(f->map, LT_KEYFILE_BYTES);
+		munmap(f->map, LT_INDEXFILE_BYTES);
 	if (f->fd >= 0)
 		lt_sys.close(f->fd);
 	f->map = NULL;
@@ -59,14 +59,14 @@ lt_keyfile_release(struct lt_keyfile *f)
 }
 
 int
-lt_keyfile_map(struct lt_keyindex *ix, struct lt_keyfile *f, int writable)
+lt_indexfile_map(struct lt_keyindex *ix, struct lt_indexfile *f, int writable)
 {
 	char name[32];
 	struct stat st;
 
 	if (f->map != NULL && f->writable >= writable)
 		return LEAT_OK;
-	lt_keyfile_release(f);
+	lt_indexfile_release(f);
 	file_name(name, f->name);
 	f->fd = lt_sys.openat(
 	    ix->dir, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
@@ -74,9 +74,9 @@ lt_keyfile_map(struct lt_keyindex *ix, struct lt_keyfile *f, int writable)
 		return lt_sys_status(errno);
 	if (lt_sys.fstat(f->fd, &st) != 0)
 		return lt_sys_status(errno);
-	if ((uint64_t)st.st_size != LT_KEYFILE_BYTES)
+	if ((uint64_t)st.st_size != LT_INDEXFILE_BYTES)
 		return LEAT_E_CORRUPT;
-	void *p = lt_sys.mmap(NULL, LT_KEYFILE_BYTES,
+	void *p = lt_sys.mmap(NULL, LT_INDEXFILE_BYTES,
 	    PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, f->fd, 0);
 	if (p == MAP_FAILED)
 		return lt_sys_status(errno);
@@ -86,12 +86,12 @@ lt_keyfile_map(struct lt_keyindex *ix, struct lt_keyfile *f, int writable)
 }
 
 void
-lt_keyfile_delete(struct lt_keyindex *ix, size_t i)
+lt_indexfile_delete(struct lt_keyindex *ix, size_t i)
 {
 	char name[32];
 
 	file_name(name, ix->files[i].name);
-	lt_keyfile_release(&ix->files[i]);
+	lt_indexfile_release(&ix->files[i]);
 	lt_sys.unlinkat(ix->dir, name, 0);
 	ix->count--;
 	memmove(&ix->files[i], &ix->files[i + 1],
@@ -108,7 +108,7 @@ add_file(struct lt_keyindex *ix, uint64_t name)
 	size_t i = ix->count++;
 	for (; i > 0 && ix->files[i - 1].name > name; i--)
 		ix->files[i] = ix->files[i - 1];
-	ix->files[i] = (struct lt_keyfile){.name = name, .fd = -1};
+	ix->files[i] = (struct lt_indexfile){.name = name, .fd = -1};
 	return LEAT_OK;
 }
 
@@ -135,7 +135,7 @@ list_files(struct lt_keyindex *ix)
 }
 
 static int
-allocate(struct lt_keyfile *f, uint64_t from, uint64_t bytes)
+allocate(struct lt_indexfile *f, uint64_t from, uint64_t bytes)
 {
 	if (lt_sys.fallocate(f->fd, 0, (off_t)from, (off_t)bytes) == 0 ||
 	    errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
@@ -145,30 +145,30 @@ allocate(struct lt_keyfile *f, uint64_t from, uint64_t bytes)
 
 /* Have blocks for a slot of the last file, and for an entry. */
 int
-lt_keyfile_reserve_slot(
-    struct lt_keyindex *ix, struct lt_keyfile *f, uint64_t at)
+lt_indexfile_reserve_slot(
+    struct lt_keyindex *ix, struct lt_indexfile *f, uint64_t at)
 {
-	uint64_t page = at / LT_KEYFILE_PAGE;
+	uint64_t page = at / LT_INDEXFILE_PAGE;
 	uint8_t bit = (uint8_t)(1u << page % 8);
 
 	if (ix->slot_pages[page / 8] & bit)
 		return LEAT_OK;
-	int rc = allocate(f, page * LT_KEYFILE_PAGE, LT_KEYFILE_PAGE);
+	int rc = allocate(f, page * LT_INDEXFILE_PAGE, LT_INDEXFILE_PAGE);
 	if (rc == LEAT_OK)
 		ix->slot_pages[page / 8] |= bit;
 	return rc;
 }
 
 int
-lt_keyfile_reserve_entry(
-    struct lt_keyindex *ix, struct lt_keyfile *f, uint64_t at)
+lt_indexfile_reserve_entry(
+    struct lt_keyindex *ix, struct lt_indexfile *f, uint64_t at)
 {
-	if (at + LT_KEYFILE_ENTRY <= ix->reserved)
+	if (at + LT_INDEXFILE_ENTRY <= ix->reserved)
 		return LEAT_OK;
-	uint64_t from = at / LT_KEYFILE_PAGE * LT_KEYFILE_PAGE;
+	uint64_t from = at / LT_INDEXFILE_PAGE * LT_INDEXFILE_PAGE;
 	uint64_t to = from + RESERVE_STEP;
-	if (to > LT_KEYFILE_BYTES)
-		to = LT_KEYFILE_BYTES;
+	if (to > LT_INDEXFILE_BYTES)
+		to = LT_INDEXFILE_BYTES;
 	int rc = allocate(f, from, to - from);
 	if (rc == LEAT_OK)
 		ix->reserved = to;
@@ -176,7 +176,7 @@ lt_keyfile_reserve_entry(
 }
 
 void
-lt_keyfile_forget_reserved(struct lt_keyindex *ix)
+lt_indexfile_forget_reserved(struct lt_keyindex *ix)
 {
 	ix->reserved = 0;
 	memset(ix->slot_pages, 0, sizeof ix->slot_pages);
@@ -189,7 +189,7 @@ struct mark {
 	int sealed; /* the newest file is full: nothing of it changes */
 	uint64_t end;
 	uint64_t file; /* 0: no file */
-	uint8_t head[LT_KEYFILE_HEAD];
+	uint8_t head[LT_INDEXFILE_HEAD];
 };
 
 /* Write what is true now: all files are on the disk up to their counts. */
@@ -204,12 +204,12 @@ write_mark(struct lt_keyindex *ix, int clean, int sealed)
 	lt_bytes_put32(p + 12, (uint32_t)sealed);
 	lt_bytes_put64(p + 16, ix->end);
 	if (ix->count > 0) {
-		struct lt_keyfile *f = &ix->files[ix->count - 1];
-		int rc = lt_keyfile_map(ix, f, 0);
+		struct lt_indexfile *f = &ix->files[ix->count - 1];
+		int rc = lt_indexfile_map(ix, f, 0);
 		if (rc != LEAT_OK)
 			return rc;
 		lt_bytes_put64(p + 24, f->name);
-		memcpy(p + 32, f->map, LT_KEYFILE_HEAD);
+		memcpy(p + 32, f->map, LT_INDEXFILE_HEAD);
 	}
 	lt_bytes_put32(p + MARK_BYTES - 4, lt_crc32(0, p, MARK_BYTES - 4));
 	return lt_sys_replace_file(ix->store_dir, CHECKPOINT, p, MARK_BYTES);
@@ -235,15 +235,15 @@ read_mark(struct lt_keyindex *ix, struct mark *out)
 	out->sealed = lt_bytes_get32(p + 12) != 0;
 	out->end = lt_bytes_get64(p + 16);
 	out->file = lt_bytes_get64(p + 24);
-	memcpy(out->head, p + 32, LT_KEYFILE_HEAD);
+	memcpy(out->head, p + 32, LT_INDEXFILE_HEAD);
 	return LEAT_OK;
 }
 
 int
-lt_keyfile_checkpoint(struct lt_keyindex *ix, int clean, int sealed)
+lt_indexfile_checkpoint(struct lt_keyindex *ix, int clean, int sealed)
 {
 	if (ix->count > 0 && ix->files[ix->count - 1].writable) {
-		struct lt_keyfile *f = &ix->files[ix->count - 1];
+		struct lt_indexfile *f = &ix->files[ix->count - 1];
 		if (lt_sys.fdatasync(f->fd) != 0 ||
 		    lt_sys.fsync(ix->dir) != 0) {
 			lt_log_error("index.sync", "errno=%d", errno);
@@ -261,33 +261,33 @@ lt_keyfile_checkpoint(struct lt_keyindex *ix, int clean, int sealed)
 
 /* Make slots and links of entries [1, count) again. */
 static int
-bring_back(struct lt_keyindex *ix, struct lt_keyfile *f, const uint8_t *head)
+bring_back(struct lt_keyindex *ix, struct lt_indexfile *f, const uint8_t *head)
 {
 	uint32_t count = lt_bytes_get32(head + 36);
 	uint32_t used = 0;
-	int rc = lt_keyfile_map(ix, f, 1);
+	int rc = lt_indexfile_map(ix, f, 1);
 
 	if (rc != LEAT_OK)
 		return rc;
-	if (count < 1 || count > LT_KEYFILE_ENTRIES)
+	if (count < 1 || count > LT_INDEXFILE_ENTRIES)
 		return LEAT_E_CORRUPT;
-	lt_keyfile_forget_reserved(ix);
+	lt_indexfile_forget_reserved(ix);
 	if (lt_sys.fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		LT_KEYFILE_HEAD,
-		LT_KEYFILE_ENTRIES_AT - LT_KEYFILE_HEAD) != 0) {
-		rc = allocate(f, 0, LT_KEYFILE_ENTRIES_AT);
+		LT_INDEXFILE_HEAD,
+		LT_INDEXFILE_ENTRIES_AT - LT_INDEXFILE_HEAD) != 0) {
+		rc = allocate(f, 0, LT_INDEXFILE_ENTRIES_AT);
 		if (rc != LEAT_OK)
 			return rc;
-		memset(f->map + LT_KEYFILE_HEAD, 0,
-		    LT_KEYFILE_ENTRIES_AT - LT_KEYFILE_HEAD);
+		memset(f->map + LT_INDEXFILE_HEAD, 0,
+		    LT_INDEXFILE_ENTRIES_AT - LT_INDEXFILE_HEAD);
 	}
 	for (uint32_t i = 1; i < count; i++) {
-		uint8_t *e = f->map + LT_KEYFILE_ENTRIES_AT +
-			     (uint64_t)i * LT_KEYFILE_ENTRY;
+		uint8_t *e = f->map + LT_INDEXFILE_ENTRIES_AT +
+			     (uint64_t)i * LT_INDEXFILE_ENTRY;
 		uint64_t at =
-		    LT_KEYFILE_HEAD +
-		    (uint64_t)(lt_bytes_get32(e) % LT_KEYFILE_SLOTS) * 4;
-		rc = lt_keyfile_reserve_slot(ix, f, at);
+		    LT_INDEXFILE_HEAD +
+		    (uint64_t)(lt_bytes_get32(e) % LT_INDEXFILE_SLOTS) * 4;
+		rc = lt_indexfile_reserve_slot(ix, f, at);
 		if (rc != LEAT_OK)
 			return rc;
 		uint32_t before = lt_bytes_get32(f->map + at);
@@ -295,7 +295,7 @@ bring_back(struct lt_keyindex *ix, struct lt_keyfile *f, const uint8_t *head)
 		lt_bytes_put32(e + 16, before);
 		lt_bytes_put32(f->map + at, i);
 	}
-	memcpy(f->map, head, LT_KEYFILE_HEAD);
+	memcpy(f->map, head, LT_INDEXFILE_HEAD);
 	lt_bytes_put32(f->map + 32, used);
 	return LEAT_OK;
 }
@@ -307,7 +307,7 @@ map_all(struct lt_keyindex *ix)
 	int rc = LEAT_OK;
 
 	for (size_t i = 0; rc == LEAT_OK && i < ix->count; i++)
-		rc = lt_keyfile_map(ix, &ix->files[i], 0);
+		rc = lt_indexfile_map(ix, &ix->files[i], 0);
 	return rc;
 }
 
@@ -315,13 +315,13 @@ static void
 start_anew(struct lt_keyindex *ix)
 {
 	while (ix->count > 0)
-		lt_keyfile_delete(ix, ix->count - 1);
+		lt_indexfile_delete(ix, ix->count - 1);
 	ix->end = 0;
 }
 
 /* What is there, as far as it can be trusted. */
 int
-lt_keyfile_load(struct lt_keyindex *ix)
+lt_indexfile_load(struct lt_keyindex *ix)
 {
 	struct mark mark = {0};
 
@@ -342,13 +342,13 @@ lt_keyfile_load(struct lt_keyindex *ix)
 	if (read_mark(ix, &mark) != LEAT_OK)
 		start_anew(ix);
 	while (ix->count > 0 && ix->files[ix->count - 1].name > mark.file)
-		lt_keyfile_delete(ix, ix->count - 1);
+		lt_indexfile_delete(ix, ix->count - 1);
 	if (ix->count > 0 && ix->files[ix->count - 1].name == mark.file) {
-		struct lt_keyfile *f = &ix->files[ix->count - 1];
+		struct lt_indexfile *f = &ix->files[ix->count - 1];
 		rc = map_all(ix);
 		if (rc == LEAT_OK &&
 		    ((!mark.clean && !mark.sealed) ||
-			memcmp(f->map, mark.head, LT_KEYFILE_HEAD) != 0))
+			memcmp(f->map, mark.head, LT_INDEXFILE_HEAD) != 0))
 			rc = bring_back(ix, f, mark.head);
 		ix->end = mark.end;
 	} else if (mark.file == 0)
@@ -383,15 +383,15 @@ new_name(const struct lt_keyindex *ix)
 }
 
 int
-lt_keyfile_create(struct lt_keyindex *ix)
+lt_indexfile_create(struct lt_keyindex *ix)
 {
 	char name[32];
 	uint64_t number = new_name(ix);
-	struct lt_keyfile *before =
+	struct lt_indexfile *before =
 	    ix->count > 0 ? &ix->files[ix->count - 1] : NULL;
-	uint8_t head[LT_KEYFILE_HEAD] = {0};
+	uint8_t head[LT_INDEXFILE_HEAD] = {0};
 
-	int rc = before == NULL ? LEAT_OK : lt_keyfile_map(ix, before, 0);
+	int rc = before == NULL ? LEAT_OK : lt_indexfile_map(ix, before, 0);
 	if (rc != LEAT_OK)
 		return rc;
 	if (before != NULL) {
@@ -404,7 +404,7 @@ lt_keyfile_create(struct lt_keyindex *ix)
 	    ix->dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return lt_sys_status(errno);
-	rc = lt_sys.ftruncate(fd, (off_t)LT_KEYFILE_BYTES) == 0
+	rc = lt_sys.ftruncate(fd, (off_t)LT_INDEXFILE_BYTES) == 0
 		 ? lt_sys_write_full(fd, head, sizeof head, 0)
 		 : lt_sys_status(errno);
 	lt_sys.close(fd);
@@ -414,15 +414,15 @@ lt_keyfile_create(struct lt_keyindex *ix)
 		lt_sys.unlinkat(ix->dir, name, 0);
 		return rc;
 	}
-	lt_keyfile_forget_reserved(ix);
-	rc = lt_keyfile_map(ix, &ix->files[ix->count - 1], 1);
+	lt_indexfile_forget_reserved(ix);
+	rc = lt_indexfile_map(ix, &ix->files[ix->count - 1], 1);
 	if (rc != LEAT_OK)
-		lt_keyfile_delete(ix, ix->count - 1);
+		lt_indexfile_delete(ix, ix->count - 1);
 	return rc;
 }
 
 int
-lt_keyfile_begin(struct lt_keyindex *ix)
+lt_indexfile_begin(struct lt_keyindex *ix)
 {
 	if (ix->dir < 0) {
 		int rc = lt_sys_mkdirs(ix->store_dir, DIRECTORY);
