@@ -48,6 +48,7 @@ struct lt_sys lt_sys = {
     .ftruncate = ftruncate,
     .fallocate = fallocate,
     .renameat = renameat,
+    .linkat = linkat,
     .unlinkat = unlinkat,
     .mkdirat = mkdirat,
     .fstat = fstat,

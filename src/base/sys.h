@@ -37,6 +37,8 @@ struct lt_sys {
 	int (*ftruncate)(int fd, off_t bytes);
 	int (*fallocate)(int fd, int mode, off_t at, off_t bytes);
 	int (*renameat)(int dir, const char *from, int to_dir, const char *to);
+	int (*linkat)(
+	    int dir, const char *from, int to_dir, const char *to, int flags);
 	int (*unlinkat)(int dir, const char *path, int flags);
 	int (*mkdirat)(int dir, const char *path, mode_t mode);
 	int (*fstat)(int fd, struct stat *st);

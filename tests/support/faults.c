@@ -155,6 +155,14 @@ f_renameat(int dir, const char *from, int to_dir, const char *to)
 }
 
 static int
+f_linkat(int dir, const char *from, int to_dir, const char *to, int flags)
+{
+	return strike(SORT_NAME) != FAULT_NONE
+		   ? -1
+		   : kernel.linkat(dir, from, to_dir, to, flags);
+}
+
+static int
 f_mkdirat(int dir, const char *path, mode_t mode)
 {
 	return strike(SORT_NAME) != FAULT_NONE
@@ -194,6 +202,7 @@ faults_install(void)
 	lt_sys.ftruncate = f_ftruncate;
 	lt_sys.fallocate = f_fallocate;
 	lt_sys.renameat = f_renameat;
+	lt_sys.linkat = f_linkat;
 	lt_sys.mkdirat = f_mkdirat;
 	lt_sys.unlinkat = f_unlinkat;
 	lt_sys.fstat = f_fstat;
