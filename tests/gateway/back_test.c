@@ -197,7 +197,8 @@ test_back_thrice(void **state)
 		check_text(&v, "UNIQ_KEY", "THEIRS");
 		check_text(&v, "KEYS", "k1");
 		check_text(&v, "WAIT", "false");
-		check_text(&v, "CLUSTER", "leat"); /* it can still be answered */
+		check_text(
+		    &v, "CLUSTER", "leat"); /* it can still be answered */
 	}
 	assert_int_equal(send_back(v.log_offset, "0", "3", &r), 0);
 	expect("%DLQ%g", 0, &v);
