@@ -181,7 +181,7 @@ lt_keyfile_read(int dir, const char *path, uint8_t secret[LT_SECRET_KEY],
     uint8_t public[LT_SECRET_KEY], char *why, size_t why_bytes)
 {
 	char text[FILE_MAX];
-	size_t bytes;
+	size_t bytes = 0;
 	int rc = load(dir, path, text, &bytes, why, why_bytes);
 	int line = rc == LEAT_OK ? parse(text, bytes, secret) : 0;
 

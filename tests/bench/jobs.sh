@@ -211,12 +211,16 @@ p6_active() {
 	local name=$1 round many
 	many=$(pick 10000 10000 1000)
 	start_leat leat
+	"$leat" topic create one --queues 1 >/dev/null || exit 1
+	"$leat" topic create many --queues "$many" >/dev/null || exit 1
+	"$leat" bench publish --topic many --level logged \
+		--count "$(pick 2000000 500000 20000)" >/dev/null || exit 1
 	rest
 	for round in $(each_round); do
 		leat_bench "$name" "$round" one publish --level logged \
-			--queues 1 --count "$(pick 4000000 500000 20000)"
+			--topic one --count "$(pick 4000000 500000 20000)"
 		leat_bench "$name" "$round" many publish --level logged \
-			--queues "$many" --count "$(pick 4000000 500000 20000)"
+			--topic many --count "$(pick 4000000 500000 20000)"
 	done
 }
 
