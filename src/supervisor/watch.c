@@ -29,7 +29,7 @@
 #define TICK_MS 500
 #define EXTEND_US 30000000 /* asked of the service manager while we recover */
 #define CLOSED_MS 1000 /* a child without control socket dies within this */
-#define LONELY_MS 2000 /* the queue manager's time to stop without a store */
+#define LONELY_MS 2000 /* time to stop without one that it works with */
 
 uint64_t
 lt_watch_pause_ms(uint64_t first_ms, unsigned quick_deaths)
@@ -183,6 +183,16 @@ log_death(
 	    (unsigned long long)ran);
 }
 
+/* Never later than was said before. */
+static void
+kill_within(struct lt_child *c, uint64_t ms)
+{
+	uint64_t at = lt_clock_mono_ms() + ms;
+
+	if (c->kill_ms == 0 || at < c->kill_ms)
+		c->kill_ms = at;
+}
+
 static void
 buried(struct lt_sup *s, struct lt_child *c, int status)
 {
@@ -207,9 +217,9 @@ buried(struct lt_sup *s, struct lt_child *c, int status)
 	}
 	if (s->phase == LT_SUP_RUN)
 		plan_restart(s, c, now, ran);
-	else if (c->proc == LT_PROC_STORE && other->pid != 0 &&
-		 other->kill_ms > now + LONELY_MS)
-		other->kill_ms = now + LONELY_MS;
+	for (size_t i = c->proc + 1; i < LT_PROC_COUNT; i++)
+		if (s->child[i].pid != 0 && s->child[i].stop_sent)
+			kill_within(&s->child[i], LONELY_MS);
 }
 
 static void
@@ -235,6 +245,7 @@ restart(struct lt_sup *s, struct lt_child *c, uint64_t now)
 
 /* --- stop --- */
 
+/* They work with those that were started before them. */
 static void
 stop_child(struct lt_sup *s, struct lt_child *c)
 {
@@ -243,7 +254,10 @@ stop_child(struct lt_sup *s, struct lt_child *c)
 	if (c->stop_sent)
 		return;
 	c->stop_sent = 1;
-	c->kill_ms = lt_clock_mono_ms() + s->options.supervisor_stop_ms;
+	kill_within(c, s->options.supervisor_stop_ms);
+	for (size_t i = 0; i < (size_t)c->proc; i++)
+		if (s->child[i].pid == 0)
+			kill_within(c, LONELY_MS);
 	lt_wire_init(&msg.h, LT_OP_SUP_STOP, sizeof msg, 0, 0);
 	if (lt_post_send(&c->box, &msg, sizeof msg, NULL, 0) != LEAT_OK)
 		kill(c->pid, SIGKILL);

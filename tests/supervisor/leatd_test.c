@@ -457,6 +457,22 @@ kills_what_does_not_stop(void **state)
 	assert_non_null(strstr(noted(), "leat-store stop\n"));
 }
 
+/* The store dies while the gateway stops: nobody waits half a minute for it. */
+static void
+waits_less_for_the_lonely(void **state)
+{
+	put(config, "[supervisor]\nstop_ms = 600000\n");
+	ask("leat-gateway.deaf");
+	ask("leat-queue.deaf");
+	start_plain();
+	kill(leatd, SIGTERM);
+	await(noted, "leat-gateway stop\n");
+	kill(pid_of("leat-store"), SIGKILL);
+	assert_int_equal(end_status(), 1);
+	assert_non_null(strstr(said, "killed process=leat-gateway"));
+	assert_non_null(strstr(said, "killed process=leat-queue"));
+}
+
 static void
 kills_what_talks_nonsense(void **state)
 {
@@ -710,6 +726,7 @@ main(void)
 	    T(gives_up_on_a_gateway),
 	    T(needs_no_gateway),
 	    T(kills_what_does_not_stop),
+	    T(waits_less_for_the_lonely),
 	    T(kills_what_talks_nonsense),
 	    T(reloads),
 	    T(one_broker_per_directory),
