@@ -472,6 +472,7 @@ closed(struct lt_conn *c, void *user)
 static void
 tick(uint64_t now_ms, void *user)
 {
+	lt_worker_count(it.workers, it.worker_count);
 	lt_stat_set(gateway_refused, lt_guard_refused(it.g.guard));
 	if (it.is_stopping && now_ms >= it.leave_ms)
 		lt_net_stop(it.net);

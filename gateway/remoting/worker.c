@@ -22,6 +22,7 @@
 #include "remoting/popper.h"
 #include "remoting/post.h"
 #include "remoting/sharing.h"
+#include "shm/counter.h"
 
 #define TICK_MS 100
 #define FOLLOW_MS 5000
@@ -184,12 +185,53 @@ closed(struct lt_conn *c, void *user)
 }
 
 static void
+tally(struct lt_worker *w)
+{
+	const struct lt_net_counters *n = lt_net_counters(w->net);
+	const uint64_t *closed = n->closed;
+
+	atomic_store_explicit(
+	    &w->tally.connections, n->current, memory_order_relaxed);
+	atomic_store_explicit(&w->tally.malformed,
+	    closed[LT_NET_FRAME] + closed[LT_NET_TLS], memory_order_relaxed);
+	atomic_store_explicit(&w->tally.silent,
+	    closed[LT_NET_HELLO] + closed[LT_NET_IDLE] + closed[LT_NET_STALL],
+	    memory_order_relaxed);
+	atomic_store_explicit(&w->tally.crowded,
+	    closed[LT_NET_MEMORY] + n->refused, memory_order_relaxed);
+}
+
+static void
 tick(uint64_t now_ms, void *user)
 {
+	tally(user);
 	lt_pull_tick(user, now_ms);
 	lt_asked_tick(user, now_ms);
 	lt_clients_tick(user, now_ms);
 	lt_naming_tick(((struct lt_worker *)user)->g->naming);
+}
+
+void
+lt_worker_count(struct lt_worker *const *all, size_t count)
+{
+	uint64_t connections = 0, malformed = 0, silent = 0, crowded = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct lt_worker_tally *t = &all[i]->tally;
+
+		connections +=
+		    atomic_load_explicit(&t->connections, memory_order_relaxed);
+		malformed +=
+		    atomic_load_explicit(&t->malformed, memory_order_relaxed);
+		silent +=
+		    atomic_load_explicit(&t->silent, memory_order_relaxed);
+		crowded +=
+		    atomic_load_explicit(&t->crowded, memory_order_relaxed);
+	}
+	lt_stat_set(gateway_connections, connections);
+	lt_stat_set(gateway_malformed, malformed);
+	lt_stat_set(gateway_silent, silent);
+	lt_stat_set(gateway_crowded, crowded);
 }
 
 /* What the descriptor told is looked at behind the round. */

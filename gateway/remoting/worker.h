@@ -5,6 +5,7 @@
 #ifndef LT_REMOTING_WORKER_H
 #define LT_REMOTING_WORKER_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <leat/leat.h>
@@ -67,6 +68,11 @@ struct lt_gateway {
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 
+/* Its connections, as of its last tick; relaxed: nothing is read behind. */
+struct lt_worker_tally {
+	_Atomic uint64_t connections, malformed, silent, crowded;
+};
+
 struct lt_worker {
 	const struct lt_gateway *g;
 	struct lt_net *net;
@@ -85,6 +91,7 @@ struct lt_worker {
 	struct lt_sending *free_sendings;
 	uint64_t sending; /* messages in flight */
 	int is_stuck; /* this round: the lane has no room */
+	struct lt_worker_tally tally; /* it writes, the main thread reads */
 	char text[LT_PROPERTIES_MAX]; /* of the message being sent */
 };
 
@@ -99,6 +106,9 @@ int lt_worker_create(const struct lt_gateway *g,
     struct lt_worker **out) LT_MUST_CHECK;
 /* Its clerk has been stopped. */
 void lt_worker_destroy(struct lt_worker *w);
+
+/* Their tallies together are the process's counters. The main thread. */
+void lt_worker_count(struct lt_worker *const *all, size_t count);
 
 /* lt_net_owner.cut for this protocol. */
 int64_t lt_worker_cut(const uint8_t *p, size_t bytes, void *user);
