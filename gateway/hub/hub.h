@@ -122,6 +122,10 @@ int lt_hub_about(struct lt_hub *hub, struct lt_remoting_text group,
  * no bytes, in any. 0: none. */
 uint64_t lt_hub_find(struct lt_hub *hub, struct lt_remoting_text group,
     struct lt_remoting_text client_id);
+/* All connections of a group of consumers: each in 8 bytes, as they are here,
+ * then its client's id with a NUL. Nothing: no remote member. */
+void lt_hub_clients(
+    struct lt_hub *hub, struct lt_remoting_text group, struct lt_buffer *out);
 /* A connection of a group of producers, each in turn. 0: none. */
 uint64_t lt_hub_producer(struct lt_hub *hub, struct lt_remoting_text group);
 

@@ -96,6 +96,26 @@ lt_hub_find(struct lt_hub *hub, struct lt_remoting_text group,
 	return conn;
 }
 
+void
+lt_hub_clients(
+    struct lt_hub *hub, struct lt_remoting_text group, struct lt_buffer *out)
+{
+	const struct lt_hub_party *party;
+	const struct lt_hub_ring *r;
+
+	lt_hub_lock(hub);
+	party = lt_hub_party_of(hub, LT_HUB_CONSUMERS, group.p, group.bytes);
+	for (r = party == NULL ? NULL : party->memberships.next;
+	     r != NULL && r != &party->memberships; r = r->next) {
+		const struct lt_hub_client *c =
+		    LT_HUB_OF(struct lt_hub_membership, in_party, r)->client;
+
+		lt_buffer_add(out, &c->conn, sizeof c->conn);
+		lt_buffer_add(out, c->id, strlen(c->id) + 1);
+	}
+	lt_hub_unlock(hub);
+}
+
 uint64_t
 lt_hub_producer(struct lt_hub *hub, struct lt_remoting_text group)
 {

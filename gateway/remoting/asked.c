@@ -125,32 +125,45 @@ lt_asked_begin(struct lt_worker *w, uint64_t client, int32_t code,
 	return 1;
 }
 
+static void
+not_asked(
+    struct lt_worker *w, const struct lt_asked_ask *ask, const char *remark)
+{
+	const struct lt_asked_reply reply = {
+	    .ticket = ask->ticket,
+	    .user = {ask->user[0], ask->user[1]},
+	    .code = LT_CODE_SYSTEM_ERROR,
+	    .remark = lt_call_text(remark),
+	};
+
+	ask->done(w, &reply);
+}
+
 void
 lt_asked_end(struct lt_asked_question *q, struct lt_call *call,
     const void *body, size_t body_bytes, lt_asked_done *done,
     const int64_t user[2])
 {
-	struct lt_asked_ask *ask = q->ask;
+	struct lt_asked_ask *ask = q->ask, kept;
 	size_t n = lt_remoting_end(&q->e, NULL, 0, body_bytes);
 
+	ask->ticket = call->ticket;
+	ask->done = done;
+	if (user != NULL)
+		memcpy(ask->user, user, sizeof ask->user);
 	if (n == 0) { /* its fields, escaped, are too long for a header */
+		not_asked(call->worker, ask, "the request is too long");
 		lt_mem_free(ask);
-		lt_answer_status(call->worker, &call->ticket,
-		    LT_CODE_SYSTEM_ERROR, "the request is too long");
 		return;
 	}
 	if (body_bytes > 0)
 		memcpy(ask->frame + n, body, body_bytes);
 	ask->frame_bytes = n + body_bytes;
-	ask->ticket = call->ticket;
 	lt_ticket_owe(call->worker, &ask->ticket);
-	ask->done = done;
-	if (user != NULL)
-		memcpy(ask->user, user, sizeof ask->user);
 	call->ticket = ask->ticket;
+	kept = *ask;
 	if (lt_post_send(call->worker->g->post, &ask->letter) != LEAT_OK)
-		lt_answer_status(call->worker, &call->ticket,
-		    LT_CODE_SYSTEM_ERROR, "the client has gone");
+		not_asked(call->worker, &kept, "the client has gone");
 }
 
 void

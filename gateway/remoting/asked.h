@@ -1,5 +1,5 @@
 /*
- * asked.h - requests of ours to clients (307, 309, 326), each on behalf of
+ * asked.h - requests of ours to clients (221, 307, 309, 326), each on behalf of
  * somebody who asked the broker, and the way back of the client's answer.
  *
  * The asker and the client may be with two workers: the question goes there by
@@ -23,7 +23,7 @@ struct lt_asked_reply {
 	const uint8_t *body;
 	size_t body_bytes;
 };
-/* In the asker's worker, once. */
+/* In the asker's worker, once; at once if the client cannot be asked. */
 typedef void lt_asked_done(
     struct lt_worker *w, const struct lt_asked_reply *reply);
 

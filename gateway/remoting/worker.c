@@ -297,6 +297,7 @@ lt_worker_destroy(struct lt_worker *w)
 	if (w->pull != NULL)
 		lt_pull_fini(w);
 	lt_asked_fini(w);
+	lt_polled_fini(w);
 	lt_send_fini(w);
 	lt_tail_destroy(w->tail);
 	if (w->view != NULL)

@@ -19,6 +19,7 @@
 #include "tail/tail.h"
 
 struct lt_asked_ask; /* asked.c */
+struct lt_polled; /* polled.c */
 struct lt_groups;
 struct lt_guard;
 struct lt_hub;
@@ -86,6 +87,7 @@ struct lt_worker {
 	struct lt_post_box *box;
 	struct lt_asked_ask *asked; /* clients that have not answered */
 	size_t asked_count;
+	struct lt_polled *polled; /* answers that are being gathered */
 	uint64_t expired_ms; /* members that were silent: last looked for */
 	struct lt_pull *pull; /* held ones */
 	struct lt_sending *free_sendings;
@@ -130,6 +132,10 @@ int lt_send_make_topic(struct leat *leat, const char *prefix, const char *group,
 void lt_back_on_message(struct lt_call *call);
 void lt_back_answer(
     struct lt_worker *w, const struct lt_ticket *ticket, int status);
+
+/* polled.c: 223. */
+void lt_polled_on_status(struct lt_call *call);
+void lt_polled_fini(struct lt_worker *w);
 
 /* clients.c */
 void lt_clients_on_heartbeat(struct lt_call *call); /* 34 */

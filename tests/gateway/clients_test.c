@@ -157,6 +157,69 @@ test_asker_half_closed(void **state)
 	close(client);
 }
 
+/* 223: two members with two workers; what makes sense of what they say. */
+static void
+test_polled(void **state)
+{
+	static const char *const wrong[] = {"", "{}",
+	    "{\"messageQueueTable\":", "{\"messageQueueTable\":{",
+	    "{\"messageQueueTable\":{{}",
+	    "{\"messageQueueTable\":{{\"a\":1}:x}}",
+	    "{\"messageQueueTable\":{{\"a\":1}:1,}}",
+	    "{\"messageQueueTable\":{\"a:1}}", "{\"messageQueueTable\":{:1}}",
+	    "{\"messageQueueTable\":{{\"a\"}:1}}",
+	    "{\"messageQueueTable\":{{\"a\":1}:12345678901234567890}}",
+	    "{\"messageQueueTable\":{\"\\"};
+	static const char one[] = "{\"messageQueueTable\":{{\"queueId\":0,"
+				  "\"topic\":\"t\"}:5,{\"queueId\":1,"
+				  "\"topic\":\"t\"}:-1}}";
+	const struct field all[] = {
+	    {"topic", "t"}, {"group", "g"}, {NULL, NULL}};
+	const struct field named[] = {
+	    {"topic", "t"}, {"group", "g"}, {"clientAddr", "c2"}, {NULL, NULL}};
+	int a = rig_connect(0), b = rig_connect(1);
+	struct reply ra, rb, r;
+	int32_t opaque;
+
+	assert_int_equal(call(223, all, NULL, &r), LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(call(223, g, NULL, &r), LT_CODE_SYSTEM_ERROR);
+	beat(a, BEAT("c1", "g"));
+	beat(b, BEAT("c2", "g"));
+	await_told(a);
+	opaque = ask(223, all, NULL, 0);
+	receive(a, &ra);
+	receive(b, &rb);
+	assert_int_equal(ra.h.code, 221);
+	assert_int_equal(rb.h.code, 221);
+	assert_memory_equal(lt_remoting_find(&rb.h, "group").p, "g", 1);
+	assert_memory_equal(lt_remoting_find(&rb.h, "topic").p, "t", 1);
+	respond(a, &ra, 0, NULL, one);
+	respond(b, &rb, 1, "not mine", one);
+	await(opaque, &r);
+	assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+	assert_string_equal(text(&r),
+	    "{\"consumerTable\":{\"c1\":{{\"queueId\":0,\"topic\":\"t\"}:5,"
+	    "{\"queueId\":1,\"topic\":\"t\"}:-1}}}");
+	/* One alone; what cannot be read is left out. */
+	for (size_t i = 0; i < LT_COUNT(wrong); i++) {
+		opaque = ask(223, named, NULL, 0);
+		receive(b, &rb);
+		respond(b, &rb, 0, NULL, wrong[i]);
+		await(opaque, &r);
+		assert_string_equal(text(&r), "{\"consumerTable\":{}}");
+	}
+	/* One goes, the other has nothing yet. */
+	opaque = ask(223, all, NULL, 0);
+	receive(a, &ra);
+	close(b);
+	respond(
+	    a, &ra, 0, NULL, "{\"consumerTable\":{},\"messageQueueTable\":{}}");
+	await(opaque, &r);
+	assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+	assert_string_equal(text(&r), "{\"consumerTable\":{\"c1\":{}}}");
+	close(a);
+}
+
 static void
 test_filters(void **state)
 {
@@ -183,7 +246,7 @@ test_hostile(void **state)
 	    "{\"clientID\":\"c\",\"consumerDataSet\":{}}",
 	    "{\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"a "
 	    "b\"}]}"};
-	static const int32_t codes[] = {35, 38, 203, 204, 307};
+	static const int32_t codes[] = {35, 38, 203, 204, 223, 307};
 	char *large = calloc(1, 60001);
 	struct reply r;
 
@@ -201,6 +264,9 @@ test_hostile(void **state)
 		    "x", &r);
 	}
 	assert_int_equal(call(38, NONE, NULL, &r), LT_CODE_SYSTEM_ERROR);
+	assert_int_equal(
+	    call(223, FIELDS({"group", large}, {"topic", "t"}), NULL, &r),
+	    LT_CODE_SYSTEM_ERROR);
 	free(large);
 }
 
@@ -212,6 +278,7 @@ main(void)
 	    T(test_members),
 	    T(test_passed_on),
 	    T(test_asker_half_closed),
+	    T(test_polled),
 	    T(test_filters),
 	    T(test_hostile),
 	};
