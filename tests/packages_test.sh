@@ -1,6 +1,7 @@
 #!/bin/sh
 # packages_test.sh - bootstrap installs what configure looks for: the package
-# that owns each module's .pc file is in its list.
+# that owns each module's .pc file is in its list; and so is each program that
+# the interop tests get things with.
 set -u
 cd "${top_srcdir:-.}" || exit 1
 command -v dpkg-query >/dev/null && command -v pkg-config >/dev/null || {
@@ -26,6 +27,17 @@ for module in $modules; do
 	*" $owner "*) [ -n "$owner" ] || bad=1 ;;
 	*)
 		echo "$module: package ${owner:-unknown} is not in bootstrap's list"
+		bad=1
+		;;
+	esac
+done
+wanted=$(sed -n '/^interop_programs="/,/"$/p' bootstrap | tr -s '\n\t "' '    ')
+for pair in $(grep -o 'have "*[$a-z0-9]*"* [a-z0-9]* [a-z0-9-]*' \
+	tests/interop/fetch.sh | awk '{ print $3 ":" $4 }' | sort -u); do
+	case " $wanted " in
+	*" $pair "*) ;;
+	*)
+		echo "$pair: not among bootstrap's interop_programs"
 		bad=1
 		;;
 	esac

@@ -1,19 +1,18 @@
 #!/bin/bash
 # run.sh - runs the cases against a server and prints a line for each.
 #
-#   run.sh [--quick] DIR|NAMESRV,BROKER [PATTERN...]
+#   run.sh DIR|NAMESRV,BROKER [PATTERN...]
 #
 # DIR is one where server.sh started a server; with only addresses (host:port) the
 # life.* cases, which restart it, are skipped. PATTERN is a case's name with *.
-# --quick: a subset of at most a minute. Exit 1: a case failed.
+# Exit 1: a case failed.
 #
 # Lines: case NAME ok|fail|skip ANSWER, in a fixed order. Logs go to DIR/run (or
-# a temporary directory).
+# a temporary directory), how long each case took, too.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${LEAT_INTEROP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/leat-interop}
-quick=
-[ "${1:-}" = --quick ] && quick=1 && shift
+# shellcheck source=tests/interop/common.sh
+. "$here/common.sh"
 [ $# -ge 1 ] || {
 	sed -n '4,8s/^# \{0,1\}//p' "$0" >&2
 	exit 2
@@ -30,9 +29,6 @@ fi
 shift
 mkdir -p "$out"
 patterns=("$@")
-[ -n "$quick" ] && [ $# = 0 ] && patterns=('frame.*' 'java[45].send-[bckptu]*'
-	'java[45].consume-*ly' 'java[45].pull-*' 'java5.pop-consume' 'go.send-*'
-	'node.send*' 'admin.topic*')
 
 set -f # patterns are for the programs
 skips=$("$here/fetch.sh") || {
@@ -64,8 +60,8 @@ client() { # CLASSES MAIN ARGUMENT...
 	(cd "$out" && exec java -Dlabel="$label" -XX:-UsePerfData \
 		-XX:+UseSerialGC -Xmx512m -Duser.home="$out" \
 		-Djava.io.tmpdir="$out" -Drocketmq.client.logRoot="$out" \
-		-Dat.once="${at_once:-4}" -Dmany=${quick:+5000}${quick:-100000} \
-		-cp "$cache/classes-$classes:$here/java:$cache/$classes/*" "$@")
+		-Dat.once="${at_once:-4}" \
+		-cp "$(built "$classes"):$here/java:$cache/$classes/*" "$@")
 }
 
 # group NAME PART COMMAND...: in the background, its lines into a file.
@@ -99,7 +95,7 @@ finish() {
 
 # life CASE COMMANDS: what is done to the server while a producer and a consumer run.
 life() {
-	local name=$1 line
+	local name=$1 line part
 	shift
 	coproc load { client five Load "$name" "$namesrv" "$broker" 2>>"$out/life.log"; }
 	# shellcheck disable=SC2154 # set by coproc
@@ -107,8 +103,8 @@ life() {
 	read -r line <&"$from"
 	if [ "$line" = ready ]; then
 		while [ $# -gt 0 ]; do
-			# shellcheck disable=SC2086 # a verb and a part
-			"$here/server.sh" ${1%% *} "$server" ${1#* } || line=failed
+			part=${1#* }
+			"$here/server.sh" "${1%% *}" "$server" "$part" || line=failed
 			shift
 		done
 		echo back >&"$to"
@@ -145,9 +141,11 @@ running=()
 group frame java client five Suite frame frame "$namesrv" "$broker" "${patterns[@]}"
 group java5 java client five Suite client java5 "$namesrv" "$broker" "${patterns[@]}"
 group java4 java client four Suite client java4 "$namesrv" "$broker" "${patterns[@]}"
-group go go "$cache/goclient" "$namesrv" "$broker" "${patterns[@]}"
+group go go "$(built go)" "$namesrv" "$broker" "${patterns[@]}"
 group node node env NODE_PATH="$cache/node/node_modules" node "$here/node/client.js" \
 	"$namesrv" "$broker" "${patterns[@]}"
+group cpp cpp env HOME="$out" PYTHONPATH="$cache/cpp" PYTHONDONTWRITEBYTECODE=1 \
+	python3 "$here/cpp/client.py" "$namesrv" "$broker" "${patterns[@]}"
 finish
 at_once=1 group admin java client five Suite admin admin "$namesrv" "$broker" "${patterns[@]}"
 finish

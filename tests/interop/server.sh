@@ -17,7 +17,8 @@
 # Exit 77: this kind cannot run here, and why.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${LEAT_INTEROP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/leat-interop}
+# shellcheck source=tests/interop/common.sh
+. "$here/common.sh"
 usage() {
 	sed -n '4,9s/^# \{0,1\}//p' "$0" >&2
 	exit 2
@@ -25,10 +26,6 @@ usage() {
 [ $# -ge 2 ] || usage
 verb=$1
 mkdir -p "$2" && dir=$(cd "$2" && pwd) || exit 1
-
-listens() { # PORT
-	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
-}
 
 # ask PORT CODE TOPIC: the answer to one request, header and body, as text.
 ask() {
@@ -154,11 +151,9 @@ leat_config() {
 		listen = 127.0.0.1:$broker;127.0.0.1:$((broker - 2))
 		names = none
 		namesrv = 127.0.0.1:$namesrv
+		[queue]
+		delay_levels = 1s 2s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s
 	END
-	! grep -q delay_levels "$here/../../src/proto/options.def" ||
-		printf '[queue]\ndelay_levels = %s\n' \
-			"1s 2s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s" \
-			>>"$dir/broker.conf"
 }
 
 leat_up() { # namesrv|broker|front
@@ -170,20 +165,6 @@ leat_up() { # namesrv|broker|front
 
 
 # --------------------------------------------------------------------------------
-
-free_ports() {
-	local base
-	for _ in $(seq 50); do
-		base=$((20000 + RANDOM % 1000 * 10))
-		listens $base || listens $((base + 3)) || listens $((base + 5)) ||
-			listens $((base + 6)) && continue
-		namesrv=$base
-		broker=$((base + 5)) # and two below, the "VIP" port; one above, ha
-		return 0
-	done
-	echo "server.sh: no free ports" >&2
-	return 1
-}
 
 part_of() { # PART: the process that it is
 	case $1 in
@@ -236,7 +217,8 @@ if [ "$verb" = start ]; then
 	kinds "$3"
 	"${names_kind}_check" || exit 77
 	"${kind}_check" || exit 77
-	free_ports || exit 1
+	take_ports || exit 1
+	namesrv=$base broker=$((base + 5)) # two below is "VIP", one above "ha"
 	echo "$3" >"$dir/kind"
 	echo "127.0.0.1:$namesrv 127.0.0.1:$broker" >"$dir/address"
 	rm -f "$dir/namesrv.conf" "$dir/broker.conf"

@@ -7,7 +7,8 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 builddir=$(cd "${top_builddir:-$here/../..}" && pwd)
-cache=${LEAT_INTEROP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/leat-interop}
+# shellcheck source=tests/interop/common.sh
+. "$here/common.sh"
 skips=$("$here/fetch.sh" five java) || {
 	echo "$skips" >&2
 	exit 1
@@ -28,8 +29,8 @@ end() {
 trap end EXIT
 trap 'exit 1' INT TERM
 bad=0
-names=$((20000 + RANDOM % 1000 * 10 + 1))
-broker=$((names + 4))
+take_ports || exit 1
+names=$base broker=$((base + 5))
 
 settings() { # RIGHT-OF-TILL
 	cat >"$work/leat.conf" <<-END

@@ -27,7 +27,7 @@ final class Consuming {
 	}
 
 	static void add() {
-		Suite.add("consume-100k", () -> many(Integer.getInteger("many", 100_000)));
+		Suite.add("consume-100k", () -> many(100_000));
 		Suite.add("consume-concurrently", Consuming::concurrently);
 		Suite.add("consume-in-batches", Consuming::inBatches);
 		Suite.add("consume-tags", Consuming::tags);

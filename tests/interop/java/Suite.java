@@ -81,9 +81,19 @@ final class Suite {
 		}
 	}
 
+	// How long it took goes to the log.
+	private static String timed(String name, Callable<String> body) throws Exception {
+		long began = System.nanoTime();
+		try {
+			return body.call();
+		} finally {
+			System.err.printf("%6d ms %s%n", (System.nanoTime() - began) / 1_000_000, name);
+		}
+	}
+
 	private static String outcome(Future<String> run) {
 		try {
-			return "ok " + normal(run.get(CASE_SECONDS, TimeUnit.SECONDS));
+			return ("ok " + normal(run.get(CASE_SECONDS, TimeUnit.SECONDS))).trim();
 		} catch (TimeoutException e) {
 			run.cancel(true);
 			return "fail no end after " + CASE_SECONDS + " s";
@@ -132,7 +142,7 @@ final class Suite {
 			if (!wanted(name, args))
 				continue;
 			names.add(name);
-			runs.add(threads.submit(one.getValue()));
+			runs.add(threads.submit(() -> timed(name, one.getValue())));
 		}
 		boolean bad = false;
 		for (int i = 0; i < names.size(); i++) {
