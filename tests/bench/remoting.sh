@@ -10,7 +10,9 @@
 #
 # Rates are what RocketMQ's class itself says at its end, mean too. p50, p99: a
 # probe beside it, 100 messages a second one at a time on a connection of its
-# own. CPU: of all processes of the server. Memory: their proportional set.
+# own. Leat is one broker with both roles, as it is without configuration; Apache
+# a name server and a broker. CPU: of all processes of the server. Memory: their
+# proportional set.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=. out= quick= flush=async
@@ -48,7 +50,7 @@ descendants() { # PID...
 
 processes() { # KIND
 	# shellcheck disable=SC2046 # a list
-	descendants $(cat "$out/$1/namesrv.pid" "$out/$1/broker.pid")
+	descendants $(cat "$out/$1/namesrv.pid" "$out/$1/broker.pid" | sort -u)
 }
 
 pss_kib() { # KIND
@@ -144,7 +146,8 @@ declare -A started idle
 for kind in apache leat; do
 	rm -rf "${out:?}/$kind"
 	began=$(now)
-	"$interop/server.sh" start "$out/$kind" $kind >"$out/$kind.start" || {
+	"$interop/server.sh" start "$out/$kind" ${kind/leat/leat1} \
+		>"$out/$kind.start" || {
 		cat "$out/$kind.start"
 		exit 1
 	}

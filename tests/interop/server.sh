@@ -11,7 +11,8 @@
 # LEAT_INTEROP_FLUSH=async|sync at start: what an acknowledgement waits for; unset:
 # each one's own default. LEAT_INTEROP_POLL: seconds between looks.
 #
-# KIND is apache or leat, or two of them: the name server's+the broker's.
+# KIND is apache or leat, or two of them: the name server's+the broker's; leat1 is
+# one broker that is its own name server.
 # PART is namesrv, broker, or front: what answers on the broker's port, which for
 # Apache is the broker. DIR/address holds "NAMESRV BROKER", each host:port.
 # Exit 77: this kind cannot run here, and why.
@@ -189,6 +190,21 @@ end() { # SIGNAL PART
 	rm -f "$dir/$2.pid"
 }
 
+# leat1: one broker that is its own name server, as Leat is without configuration.
+leat1_check() { leat_check; }
+
+leat1_config() {
+	leat_config
+	sed -i "s/^names = none/names = 127.0.0.1:$namesrv/; /^namesrv =/d" \
+		"$dir/broker.conf"
+}
+
+leat1_up() { # namesrv|broker
+	[ "$1" = broker ] || return 0
+	leat_up broker
+	cp "$dir/broker.pid" "$dir/namesrv.pid"
+}
+
 # NAMESRV+BROKER: of different kinds. Each makes both configurations; the one of
 # the part that runs is used.
 kinds() { # KIND
@@ -213,7 +229,7 @@ up() { # PART
 }
 
 if [ "$verb" = start ]; then
-	case ${3:-} in apache | leat | apache+leat | leat+apache) ;; *) usage ;; esac
+	case ${3:-} in apache | leat | leat1 | apache+leat | leat+apache) ;; *) usage ;; esac
 	kinds "$3"
 	"${names_kind}_check" || exit 77
 	"${kind}_check" || exit 77
