@@ -48,24 +48,28 @@ end(struct lt_channel *ch)
 	return LEAT_E_CORRUPT;
 }
 
+/* The step says whose it is: noise.c knows which side we are. */
 static int
-write_next(struct lt_channel *ch, uint8_t *out, size_t bytes)
+write_next(struct lt_channel *ch, int step, uint8_t *out, size_t bytes)
 {
 	size_t n;
 
-	return lt_noise_write(&ch->noise, NULL, 0, out, bytes, &n) == LEAT_OK &&
+	return ch->noise.step == step &&
+		       lt_noise_write(&ch->noise, NULL, 0, out, bytes, &n) ==
+			   LEAT_OK &&
 		       n == bytes
 		   ? LEAT_OK
 		   : end(ch);
 }
 
 static int
-read_next(struct lt_channel *ch, const uint8_t *in, size_t bytes)
+read_next(struct lt_channel *ch, int step, const uint8_t *in, size_t bytes)
 {
 	uint8_t none[1];
 	size_t n;
 
-	return lt_noise_read(&ch->noise, in, bytes, none, &n) == LEAT_OK
+	return ch->noise.step == step &&
+		       lt_noise_read(&ch->noise, in, bytes, none, &n) == LEAT_OK
 		   ? LEAT_OK
 		   : end(ch);
 }
@@ -74,7 +78,8 @@ int
 lt_channel_hello(struct lt_channel *ch, uint8_t out[LT_CHANNEL_HELLO])
 {
 	memcpy(out, prologue, LT_CHANNEL_PROLOGUE_BYTES);
-	return write_next(ch, out + LT_CHANNEL_PROLOGUE_BYTES, LT_NOISE_FIRST);
+	return write_next(
+	    ch, 0, out + LT_CHANNEL_PROLOGUE_BYTES, LT_NOISE_FIRST);
 }
 
 int
@@ -82,28 +87,28 @@ lt_channel_greet(struct lt_channel *ch, const uint8_t in[LT_CHANNEL_HELLO])
 {
 	if (memcmp(in, prologue, LT_CHANNEL_PROLOGUE_BYTES) != 0)
 		return end(ch);
-	return read_next(ch, in + LT_CHANNEL_PROLOGUE_BYTES, LT_NOISE_FIRST);
+	return read_next(ch, 0, in + LT_CHANNEL_PROLOGUE_BYTES, LT_NOISE_FIRST);
 }
 
 int
 lt_channel_answer(struct lt_channel *ch, uint8_t out[LT_CHANNEL_ANSWER])
 {
-	return write_next(ch, out, LT_CHANNEL_ANSWER);
+	return write_next(ch, 1, out, LT_CHANNEL_ANSWER);
 }
 
 int
 lt_channel_finish(struct lt_channel *ch, const uint8_t in[LT_CHANNEL_ANSWER],
     uint8_t out[LT_CHANNEL_PROOF])
 {
-	int rc = read_next(ch, in, LT_CHANNEL_ANSWER);
+	int rc = read_next(ch, 1, in, LT_CHANNEL_ANSWER);
 
-	return rc == LEAT_OK ? write_next(ch, out, LT_CHANNEL_PROOF) : rc;
+	return rc == LEAT_OK ? write_next(ch, 2, out, LT_CHANNEL_PROOF) : rc;
 }
 
 int
 lt_channel_accept(struct lt_channel *ch, const uint8_t in[LT_CHANNEL_PROOF])
 {
-	return read_next(ch, in, LT_CHANNEL_PROOF);
+	return read_next(ch, 2, in, LT_CHANNEL_PROOF);
 }
 
 /* --- records ---------------------------------------------------------------
@@ -123,7 +128,8 @@ lt_channel_seal(struct lt_channel *ch, uint8_t *record, size_t bytes, int last,
 {
 	uint8_t *flags = record + LT_CHANNEL_LENGTH;
 
-	if (ch->is_out_ended || bytes > LT_CHANNEL_PLAIN_MAX)
+	if (!lt_channel_is_up(ch) || ch->is_out_ended ||
+	    bytes > LT_CHANNEL_PLAIN_MAX)
 		return LEAT_E_INVALID;
 	if (ch->rekeyed_ms == 0)
 		ch->rekeyed_ms = now_ms;

@@ -18,9 +18,9 @@
  * Flags: END, no more records from this side (a connection that ends without it
  * was cut); REKEY, the records behind this one have the next key. Any other bit
  * set: refused. Each side sends REKEY after LT_CHANNEL_REKEY_... at the latest
- * and refuses a peer that goes twice as far. The broker's first record has no
- * bytes. A key that has no grant gets none: the connection ends, as with a key
- * that was taken back.
+ * and refuses a peer that goes twice as far in records or bytes; age is the
+ * sender's affair. The broker's first record has no bytes. A key that has no
+ * grant gets none: the connection ends, as with a key that was taken back.
  *
  * Whatever is not so ends the channel: there is no error message. One thread.
  */

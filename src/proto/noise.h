@@ -9,7 +9,8 @@
  *       s, se, payload  ────────────────►   3: it knows the initiator's key
  *
  * Each message is written by one side and read by the other; then both seal and
- * open. Whatever fails ends it: every later call fails as well. One thread.
+ * open. A call that is not due (LEAT_E_INVALID) changes nothing; whatever else
+ * fails ends it, and every later call is not due. One thread.
  */
 #ifndef LT_PROTO_NOISE_H
 #define LT_PROTO_NOISE_H

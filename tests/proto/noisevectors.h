@@ -1,0 +1,311 @@
+/*
+ * noisevectors.h - published test vectors of Noise_XK_25519_ChaChaPoly_SHA512,
+ * hexadecimal, each with where it is from (snow and noise-c have cacophony's
+ * too). What is not set was not published.
+ */
+#ifndef LT_TESTS_NOISEVECTORS_H
+#define LT_TESTS_NOISEVECTORS_H
+
+struct noise_vector {
+	const char *source, *prologue;
+	const char *init_static, *init_once, *init_peer;
+	const char *resp_static, *resp_once, *hash;
+	int goes_on; /* the initiator writes the fourth message too */
+	struct {
+		const char *payload, *bytes;
+	} messages[6]; /* in turns; the first three are the handshake */
+};
+
+/* clang-format off */
+static const struct noise_vector noise_vectors[] = {
+{
+	.source = "cacophony, vectors/cacophony.txt",
+	.prologue =
+	    "4a6f686e2047616c74",
+	.init_static =
+	    "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a3"
+	    "4c8df7ed542214d1",
+	.init_once =
+	    "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a"
+	    "6b0569da977c464a",
+	.init_peer =
+	    "31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf47"
+	    "67e4834f701b8f62",
+	.resp_static =
+	    "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4"
+	    "c5ea9114246e4893",
+	.resp_once =
+	    "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7"
+	    "793d5e63da6b375b",
+	.hash =
+	    "a6b33bf324a6ebc4825cc24b0016c2a61497dc30597c012b"
+	    "ba8adfd7ac62ddac91b2c04d1888a463f212bee1d4bc9fa9"
+	    "0a66338341fea856211d0cd452c3108b",
+	.messages = {{"4c756477696720766f6e204d69736573",
+	    "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f"
+	    "879f8e3afa4c79443e6d6a6ea5368eca4ca6b98d4bb43285"
+	    "de802de8da92d5248f7fe7781f719f4b"
+	}, {"4d757272617920526f746862617264",
+	    "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5b"
+	    "e34069f14480884380e1d99f9ef8a5b3f60f20288c4f3879"
+	    "d426538b7f5dba3f5ffa086a83d2e3"
+	}, {"462e20412e20486179656b",
+	    "8e5e11ab592a0dcd30d9558e1ee0318449d5c303c8fd6bbe"
+	    "42b9bdf2c38d7fb233cefee410004a0f07b4e65689b2e95c"
+	    "479c53ed4e35f6dbbb928bcbc2f59178100b8e0283a39bec"
+	    "5502a8"
+	}, {"4361726c204d656e676572",
+	    "56219ad4d36805401607114a3f96d3e5a07bb0f7e30201f5"
+	    "197024"
+	}, {"4a65616e2d426170746973746520536179",
+	    "c231ee2ef52ea3526492d7c9f294dfbc42e7b3284cea0701"
+	    "2c9e475bcc4394fae5"
+	}, {"457567656e2042f6686d20766f6e2042617765726b",
+	    "9b95440000ae4b609e7193264b0815d3231918c6dae6a9d8"
+	    "368818f143d84f4e7d5ec197e1"
+	}},
+},
+{
+	.source = "noise-c, tests/vector/noise-c-basic.txt",
+	.prologue =
+	    "50726f6c6f677565313233",
+	.init_static =
+	    "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a3"
+	    "4c8df7ed542214d1",
+	.init_once =
+	    "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a"
+	    "6b0569da977c464a",
+	.init_peer =
+	    "31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf47"
+	    "67e4834f701b8f62",
+	.resp_static =
+	    "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4"
+	    "c5ea9114246e4893",
+	.resp_once =
+	    "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7"
+	    "793d5e63da6b375b",
+	.hash =
+	    "8cea559e71a4096dbc407186e75fcc9b8c87ce7050e97f85"
+	    "6fe1c48276273751e97a322da3d74476a588366164d4c6be"
+	    "188461c050ed67759e67ade22bdb7350",
+	.messages = {{"4c756477696720766f6e204d69736573",
+	    "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f"
+	    "879f8e3afa4c79443e6d6a6ea5368eca4ca6b98d4bb43285"
+	    "c56859970d46ee6022f4171cb4a28eab"
+	}, {"4d757272617920526f746862617264",
+	    "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5b"
+	    "e34069f14480884380e1d99f9ef8a5b3f60f20288c4f38e8"
+	    "f42fcf5068aa9f4366c67a817d6475"
+	}, {"462e20412e20486179656b",
+	    "8e5e11ab592a0dcd30d9558e1ee0318449d5c303c8fd6bbe"
+	    "42b9bdf2c38d7fb2cb1901c70f42bb460ba9ee07e4559bcc"
+	    "479c53ed4e35f6dbbb928b58a737ab84d5c0b527b584da08"
+	    "7a10ba"
+	}, {"4361726c204d656e676572",
+	    "56219ad4d36805401607114a3f96d3e5a07bb0f7e30201f5"
+	    "197024"
+	}, {"4a65616e2d426170746973746520536179",
+	    "c231ee2ef52ea3526492d7c9f294dfbc42e7b3284cea0701"
+	    "2c9e475bcc4394fae5"
+	}, {"457567656e2042f6686d20766f6e2042617765726b",
+	    "9b95440000ae4b609e7193264b0815d3231918c6dae6a9d8"
+	    "368818f143d84f4e7d5ec197e1"
+	}},
+},
+{
+	.source = "snow, tests/vectors/snow.txt",
+	.prologue =
+	    "5468657265206973206e6f20726967687420616e64207772"
+	    "6f6e672e2054686572652773206f6e6c792066756e20616e"
+	    "6420626f72696e672e",
+	.init_static =
+	    "2714eef8911941a0d682a98ec303c0eb01c3f09db50d55e2"
+	    "6889672e33efa7b4",
+	.init_once =
+	    "7c4f834a47907896f1696c6b996ddf0135e62a56aa20a773"
+	    "cda54e83f68a1695",
+	.init_peer =
+	    "cd04779ac0e4db7a9cb31f5e7572d3cc399c70f794187ae4"
+	    "9c979051a35db133",
+	.resp_static =
+	    "68ec1d7fb989019d926654a73ac2247951cec1c3071f35c3"
+	    "465afa0238b759d8",
+	.resp_once =
+	    "e905a4cb59d049b8c34bbf7f5f6e665fc5035be6de6fe2ec"
+	    "dbf9b7ae9507433f",
+	.messages = {{"ea94576794b037ef13da84acfad6a34a72bcd000109c4e24"
+	    "d43916507518925e",
+	    "cb42b595ffdffe1675a640b8f7a36f5b47ed379f0a3ba2d7"
+	    "ed21e4ee1fc7636244391fc6e853281744343da408ed7dc8"
+	    "95158f9fc5c1af7440dbcd6280042b023fb2d2c3dad1377a"
+	    "42d455a1b2e31afd"
+	}, {"25e4d9be0f7fb265dbcda01ecdafb290a681c75cbc5120c7"
+	    "e869dbc9c6ec1bba",
+	    "4300d605e5c1b2dfa3ab4775bf8617b004af0f4f5ea78098"
+	    "c342714e18996462791a149f7bbdb3a9cd3d8ae5d2e16600"
+	    "53e9de78fc3b220b622e1aea091cd2366430e648b09d2866"
+	    "20bb36942ef1f903"
+	}, {"0802bc91ed95d55903261856bda4103a6b53074a9e3154df"
+	    "057b5ee807cc829f",
+	    "9b89b72815eb4b0d796d3974af41fb4bc8b8e6711eb9cfe5"
+	    "995e02c0439aa92e7b67f9965c3f8570e74e5de20c6c0ad7"
+	    "47f610c2c0b433c0995d337c27a346e7c053e956b70a88f4"
+	    "c7a4e1171ed08eace00f6d1ebb28f88c237134425f679f8c"
+	}, {"9d0af60f44786a7077e62fe4bd1992209868af818560534c"
+	    "b79e43c31a668dc9",
+	    "a1e5c93623b5a88ae40a93c3ded0a5d9a3b0ae5e193bec53"
+	    "9fadcfeef0c93d94c8f367b63c9362513e868e2dbe4cc840"
+	}, {"9b06f64548686f956bdd3c509e34d3b4dd86ba795310386c"
+	    "21bc5439ebd99557",
+	    "52957881fe5b1804cd43b3ec8dbf619d06d29faba7914357"
+	    "e4438184073c063fac4c141e997388e012463c83ca05e3ae"
+	}},
+},
+{
+	.source = "flynn/noise, vectors.txt",
+	.prologue = "",
+	.init_static =
+	    "000102030405060708090a0b0c0d0e0f1011121314151617"
+	    "18191a1b1c1d1e1f",
+	.init_once =
+	    "202122232425262728292a2b2c2d2e2f3031323334353637"
+	    "38393a3b3c3d3e3f",
+	.resp_static =
+	    "0102030405060708090a0b0c0d0e0f101112131415161718"
+	    "191a1b1c1d1e1f20",
+	.resp_once =
+	    "4142434445464748494a4b4c4d4e4f505152535455565758"
+	    "595a5b5c5d5e5f60",
+	.goes_on = 1,
+	.messages = {{"",
+	    "358072d6365880d1aeea329adf9121383851ed21a28e3b75"
+	    "e965d0d2cd166254808088fc0cc85acaa69a883a6b10211a"
+	}, {"",
+	    "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188"
+	    "dd128d9846d48466286fbb8efb3a91d14bf3df8a8558e549"
+	}, {"",
+	    "eb0b6ca5591599c72f921ad0ee2f37097eb0ff39f6d0b68a"
+	    "2db79458821fa52e94b656504f3b4b0b18ac3fb162172840"
+	    "0aff3211b974726a9a12b35dfc30d1fb"
+	}, {"79656c6c6f777375626d6172696e65",
+	    "ee724c997ff942b0191c1e6f5dd0b63dd2dcdddbe740adc7"
+	    "5cbe972e6e817f"
+	}, {"7375626d6172696e6579656c6c6f77",
+	    "1062ec47c7b6feeedcf8a18eca1349f029c9e101ce510630"
+	    "70050e22b42459"
+	}},
+},
+{
+	.source = "flynn/noise, vectors.txt",
+	.prologue = "",
+	.init_static =
+	    "000102030405060708090a0b0c0d0e0f1011121314151617"
+	    "18191a1b1c1d1e1f",
+	.init_once =
+	    "202122232425262728292a2b2c2d2e2f3031323334353637"
+	    "38393a3b3c3d3e3f",
+	.resp_static =
+	    "0102030405060708090a0b0c0d0e0f101112131415161718"
+	    "191a1b1c1d1e1f20",
+	.resp_once =
+	    "4142434445464748494a4b4c4d4e4f505152535455565758"
+	    "595a5b5c5d5e5f60",
+	.goes_on = 1,
+	.messages = {{"746573745f6d73675f30",
+	    "358072d6365880d1aeea329adf9121383851ed21a28e3b75"
+	    "e965d0d2cd166254513029d2b4b8b9fe5f9f31b454bddd12"
+	    "afca1145e94ba04df016"
+	}, {"746573745f6d73675f31",
+	    "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188"
+	    "dd128d9846d48466952886df4d27c408e437cfe25cdf3027"
+	    "4e59b83f527df211d907"
+	}, {"746573745f6d73675f32",
+	    "eb0b6ca5591599c72f921ad0ee2f37097eb0ff39f6d0b68a"
+	    "2db79458821fa52e6ea3fc0ebc929c08541fa3d84ba852de"
+	    "c9476064b9a9203e8e3fe3834bc45201e24e6b1c19f0039b"
+	    "d0a3"
+	}, {"79656c6c6f777375626d6172696e65",
+	    "ee724c997ff942b0191c1e6f5dd0b63dd2dcdddbe740adc7"
+	    "5cbe972e6e817f"
+	}, {"7375626d6172696e6579656c6c6f77",
+	    "1062ec47c7b6feeedcf8a18eca1349f029c9e101ce510630"
+	    "70050e22b42459"
+	}},
+},
+{
+	.source = "flynn/noise, vectors.txt",
+	.prologue =
+	    "6e6f74736563726574",
+	.init_static =
+	    "000102030405060708090a0b0c0d0e0f1011121314151617"
+	    "18191a1b1c1d1e1f",
+	.init_once =
+	    "202122232425262728292a2b2c2d2e2f3031323334353637"
+	    "38393a3b3c3d3e3f",
+	.resp_static =
+	    "0102030405060708090a0b0c0d0e0f101112131415161718"
+	    "191a1b1c1d1e1f20",
+	.resp_once =
+	    "4142434445464748494a4b4c4d4e4f505152535455565758"
+	    "595a5b5c5d5e5f60",
+	.goes_on = 1,
+	.messages = {{"",
+	    "358072d6365880d1aeea329adf9121383851ed21a28e3b75"
+	    "e965d0d2cd16625412016aff62eaff30a75a5c0c2d0042a0"
+	}, {"",
+	    "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188"
+	    "dd128d9846d48466fa6d908607c010a4e27f592aa3e77db0"
+	}, {"",
+	    "eb0b6ca5591599c72f921ad0ee2f37097eb0ff39f6d0b68a"
+	    "2db79458821fa52e15a80d50e518ff27cdad772e19a43917"
+	    "bb69687b02856c53a828c04ed8ff57b4"
+	}, {"79656c6c6f777375626d6172696e65",
+	    "ee724c997ff942b0191c1e6f5dd0b63dd2dcdddbe740adc7"
+	    "5cbe972e6e817f"
+	}, {"7375626d6172696e6579656c6c6f77",
+	    "1062ec47c7b6feeedcf8a18eca1349f029c9e101ce510630"
+	    "70050e22b42459"
+	}},
+},
+{
+	.source = "flynn/noise, vectors.txt",
+	.prologue =
+	    "6e6f74736563726574",
+	.init_static =
+	    "000102030405060708090a0b0c0d0e0f1011121314151617"
+	    "18191a1b1c1d1e1f",
+	.init_once =
+	    "202122232425262728292a2b2c2d2e2f3031323334353637"
+	    "38393a3b3c3d3e3f",
+	.resp_static =
+	    "0102030405060708090a0b0c0d0e0f101112131415161718"
+	    "191a1b1c1d1e1f20",
+	.resp_once =
+	    "4142434445464748494a4b4c4d4e4f505152535455565758"
+	    "595a5b5c5d5e5f60",
+	.goes_on = 1,
+	.messages = {{"746573745f6d73675f30",
+	    "358072d6365880d1aeea329adf9121383851ed21a28e3b75"
+	    "e965d0d2cd166254513029d2b4b8b9fe5f9ff602b54bab72"
+	    "e3edd208f6f0abed927b"
+	}, {"746573745f6d73675f31",
+	    "64b101b1d0be5a8704bd078f9895001fc03e8e9f9522f188"
+	    "dd128d9846d48466952886df4d27c408e437397eab406b5d"
+	    "57694f8cae1bfa84a7dd"
+	}, {"746573745f6d73675f32",
+	    "eb0b6ca5591599c72f921ad0ee2f37097eb0ff39f6d0b68a"
+	    "2db79458821fa52e06b2be633d0635b9d56d487202e4204a"
+	    "c9476064b9a9203e8e3f70353e310a53186c458753fda9a9"
+	    "ea81"
+	}, {"79656c6c6f777375626d6172696e65",
+	    "ee724c997ff942b0191c1e6f5dd0b63dd2dcdddbe740adc7"
+	    "5cbe972e6e817f"
+	}, {"7375626d6172696e6579656c6c6f77",
+	    "1062ec47c7b6feeedcf8a18eca1349f029c9e101ce510630"
+	    "70050e22b42459"
+	}},
+},
+};
+/* clang-format on */
+
+#endif
