@@ -30,7 +30,7 @@ fresh() {
 }
 
 unreachable() { # PART STATUS
-	[ "$2" = 124 ] || grep -qiE 'unknown ?host|no such host|could not resolve|connection (refused|reset)|timed out|unreachable|temporary failure|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|failed to establish' \
+	[ "$2" = 124 ] || grep -qiE 'unknown ?host|no such host|could not resolve|connection (refused|reset)|timed out|unreachable|temporary failure|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|failed to establish|from versions: none' \
 		"$cache/$1.log"
 }
 
@@ -66,7 +66,8 @@ jars() { # five|four|bench
 	have "$1" mvn maven && have "$1" javac default-jdk-headless || return
 	fresh "$1" "$here/pom.xml" && return
 	rm -rf "${cache:?}/$1.new"
-	get "$1" mvn -q -B -f "$here/pom.xml" -P "$1" dependency:copy-dependencies \
+	get "$1" mvn -q -B -f "$here/pom.xml" -P "$1" \
+		org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies \
 		-DoutputDirectory="$cache/$1.new"
 	put "$1" $? "$here/pom.xml"
 }
@@ -124,7 +125,7 @@ get_cpp() {
 	}
 	fresh cpp "$here/cpp/requirements.txt" && return
 	rm -rf "${cache:?}/cpp.new"
-	get cpp pip3 install -q --disable-pip-version-check --no-deps --no-compile \
+	get cpp pip3 install --disable-pip-version-check --no-deps --no-compile \
 		--require-hashes --target "$cache/cpp.new" -r "$here/cpp/requirements.txt"
 	put cpp $? "$here/cpp/requirements.txt"
 }

@@ -62,33 +62,78 @@ chosen() { # NAME
 
 passed=0 failed=0 known=0 skipped=0
 
-judge() { # ANSWERS
+# What an answer is: ok, known, better, skip or bad.
+verdict() { # NAME ANSWER
+	if [[ $2 == skip* ]]; then
+		echo skip
+	elif [ "$2" = "${want[$1]:-}" ]; then
+		[[ $2 == fail* ]] && echo known || echo ok
+	elif [ "$2" = "${apache[$1]:-}" ]; then
+		echo better
+	else
+		echo bad
+	fi
+}
+
+# The answers, by name; a case that was chosen and said nothing: "none".
+read_answers() { # ANSWERS
 	local name rest
 	said=()
 	while read -r _ name rest; do
 		said[$name]=$rest
-		if [[ $rest == skip* ]]; then
-			skipped=$((skipped + 1))
-			echo "$kind: $name $rest"
-		elif [ "$rest" = "${want[$name]:-}" ] && [[ $rest == fail* ]]; then
-			known=$((known + 1))
-			echo "$kind: known not to pass: $name"
-		elif [ "$rest" = "${want[$name]:-}" ]; then
-			passed=$((passed + 1))
-		elif [ "$rest" = "${apache[$name]:-}" ]; then
-			passed=$((passed + 1))
-			echo "$kind: $name is as with Apache now: expected/$kind need not have it"
-		else
-			failed=$((failed + 1))
-			printf -- '%s: FAIL %s\n- %s\n+ %s\n' "$kind" "$name" \
-				"${want[$name]:-}" "$rest"
-		fi
 	done <"$1"
 	for name in "${!want[@]}"; do
-		chosen "$name" && [ -z "${said[$name]:-}" ] &&
-			[ -z "${said[${name%%.*}]:-}" ] || continue
-		failed=$((failed + 1))
-		echo "$kind: FAIL $name: no answer"
+		! chosen "$name" || [ -n "${said[${name%%.*}]:-}" ] ||
+			said[$name]=${said[$name]:-none}
+	done
+}
+
+# A client that starves on a loaded machine answers otherwise. What is not as
+# expected is asked once more, alone; both answers are shown.
+ask_again() { # ANSWERS
+	local name odd=() again=()
+	for name in "${!said[@]}"; do
+		[ "$(verdict "$name" "${said[$name]}")" != bad ] || odd+=("$name")
+	done
+	[ ${#odd[@]} -gt 0 ] && [ ${#odd[@]} -le 20 ] || return 0
+	for name in "${odd[@]}"; do
+		printf -- '%s: asked again: %s\n- %s\n+ %s\n' "$kind" "$name" \
+			"${want[$name]:-}" "${said[$name]}"
+		case $name in # commands build on one another
+		admin.*) again+=('admin.*') ;;
+		*) again+=("$name") ;;
+		esac
+	done
+	mv "$work/$kind/run" "$work/$kind/run.first"
+	"$here/run.sh" "$work/$kind" "${again[@]}" >"$1.again"
+	for name in "${odd[@]}"; do
+		said[$name]=$(sed -n "s/^case $name //p" "$1.again")
+	done
+}
+
+judge() {
+	local name
+	for name in $(printf '%s\n' "${!said[@]}" | sort); do
+		case $(verdict "$name" "${said[$name]}") in
+		ok) passed=$((passed + 1)) ;;
+		skip)
+			skipped=$((skipped + 1))
+			echo "$kind: $name ${said[$name]}"
+			;;
+		known)
+			known=$((known + 1))
+			echo "$kind: known not to pass: $name"
+			;;
+		better)
+			passed=$((passed + 1))
+			echo "$kind: $name is as with Apache now: expected/ need not tell them apart"
+			;;
+		*)
+			failed=$((failed + 1))
+			printf -- '%s: FAIL %s\n- %s\n+ %s\n' "$kind" "$name" \
+				"${want[$name]:-}" "${said[$name]}"
+			;;
+		esac
 	done
 }
 
@@ -104,7 +149,6 @@ for kind in "${kinds[@]}"; do
 	esac
 	answers=$work/$kind.txt
 	"$here/run.sh" "$work/$kind" "${patterns[@]}" >"$answers"
-	"$here/server.sh" stop "$work/$kind"
 	if [ -n "$record" ] && [ "$kind" = apache ]; then
 		for group in frame java5 java4 go cpp node admin life; do
 			! grep -q "^case $group\." "$answers" ||
@@ -113,7 +157,10 @@ for kind in "${kinds[@]}"; do
 		done
 	fi
 	expect
-	judge "$answers"
+	read_answers "$answers"
+	ask_again "$answers"
+	"$here/server.sh" stop "$work/$kind"
+	judge
 done
 kind=
 echo "$passed passed, $failed failed, $known known not to pass, $skipped skipped"

@@ -108,8 +108,9 @@ second() { # NAME SIGN-AS
 		accounts = $work/accounts
 		sign_as = $2
 	END
+	: >"$work/$1.log"
 	LEAT_LIBEXEC=$builddir "$builddir/leatd" --dir "$work/$1" \
-		-c "$work/$1.conf" >"$work/$1.log" 2>&1 </dev/null &
+		-c "$work/$1.conf" >>"$work/$1.log" 2>&1 </dev/null &
 	other=$!
 	trap 'kill "$other" 2>/dev/null' EXIT # of this subshell
 	until grep -q "registered namesrv" "$work/$1.log"; do

@@ -279,7 +279,7 @@ final class FrameCore {
 				"{\"counter\":1,\"stateVersion\":0,\"timestamp\":1}");
 			s.append(" same version: ").append(version.say("changed"));
 			s.append(" unregister ").append(broker.call(104, who, "").say());
-			s.append(" route ").append(client.call(105, "topic", topic).code);
+			Suite.until(10, "route gone", () -> client.call(105, "topic", topic).code == 17);
 			return s.toString();
 		}
 	}
