@@ -175,15 +175,13 @@ send_copy(struct back *b)
 	    .body = b->v.body,
 	    .body_bytes = b->v.body_bytes,
 	};
-	int status =
-	    lt_relay_queue(w->leat, b->topic, b->is_dead ? 0 : -1, &m.queue);
+	int status = lt_send_queue(w, b->topic, b->is_dead ? 0 : -1, &m.queue);
 
 	if (status == LEAT_OK)
 		status = make_text(b, &m);
 	if (status == LEAT_OK && !b->is_dead) {
 		m.topic = LT_NAME_SCHEDULE_TOPIC;
-		status =
-		    lt_relay_queue(w->leat, m.topic, b->level - 1, &m.queue);
+		status = lt_send_queue(w, m.topic, b->level - 1, &m.queue);
 	}
 	if ((b->v.sys_flag & BORN_V6) == 0) {
 		m.born_ip = lt_bytes_get32(b->v.base + 48);
@@ -255,6 +253,8 @@ lt_back_on_message(struct lt_call *call)
 		call->result[1] = b.is_dead ? 1 : b.retry_queues;
 		status =
 		    lt_clerk_submit(w->inbox, call, make_topic, topic_made);
+	} else {
+		status = lt_send_later(call, status);
 	}
 	if (status != LEAT_OK)
 		lt_back_answer(w, &call->ticket, status);

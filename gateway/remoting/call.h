@@ -67,6 +67,7 @@ struct lt_call {
 	const uint8_t *body;
 	uint32_t body_bytes;
 	uint32_t tries; /* times that it was run before */
+	uint32_t waits; /* times that it waited for leat-queue */
 	int64_t result[2]; /* of the clerk's work */
 	int32_t code; /* the same: instead of a status's, */
 	const char *why; /* with this text, a constant */

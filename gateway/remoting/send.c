@@ -35,8 +35,11 @@
 
 #define ANSWER_HEADER 1024
 #define BATCH_MAX 4096 /* messages of one request */
+#define SEND_BACK 36
 #define UNIQ_MAX 64
 #define FULL_MS 100 /* longest wait for room in the lane */
+#define OPEN_MS 50 /* ... for leat-queue to open a topic, in the worker */
+#define AWAY_MS 3000 /* ... in the clerk, for leat-queue to be there */
 
 /* Fields of a request by number, under both names. */
 enum field {
@@ -368,6 +371,58 @@ heed(struct lt_relay *m, struct lt_sending *sending)
 	}
 }
 
+/* --- leat-queue is away ----------------------------------------------------
+ */
+
+int
+lt_send_queue(
+    struct lt_worker *w, const char *topic, int32_t wanted, uint32_t *out)
+{
+	int status = lt_relay_queue(
+	    w->leat, topic, wanted, w->is_queue_away ? 0 : OPEN_MS, out);
+
+	if (LT_UNLIKELY(
+		status == LEAT_E_TIMEOUT || status == LEAT_E_UNREACHABLE))
+		w->is_queue_away = 1;
+	return status;
+}
+
+/* Clerk. */
+static int
+await_queue(struct leat *leat, struct lt_call *call)
+{
+	(void)call;
+	return leat_ping(leat, AWAY_MS);
+}
+
+static void
+queue_back(struct lt_call *call, int status)
+{
+	call->waits++;
+	call->worker->is_queue_away = status != LEAT_OK;
+	if (call->conn != NULL && status != LEAT_OK)
+		lt_answer_error(call->worker, &call->ticket, status);
+	else if (call->conn != NULL && call->request->code == SEND_BACK)
+		lt_back_on_message(call);
+	else if (call->conn != NULL)
+		lt_send_on_message(call);
+	lt_call_free(call);
+}
+
+int
+lt_send_later(struct lt_call *call, int status)
+{
+	struct lt_worker *w = call->worker;
+
+	if (!w->is_queue_away || call->waits > 0 ||
+	    (status != LEAT_E_TIMEOUT && status != LEAT_E_UNREACHABLE))
+		return status;
+	return lt_clerk_submit(w->inbox, call, await_queue, queue_back);
+}
+
+/* --- messages --------------------------------------------------------------
+ */
+
 /* One message into the lane; its receipt ends at sending. */
 static int
 submit(
@@ -418,8 +473,8 @@ place(
 	if (LT_UNLIKELY(level > 0)) {
 		lt_msgtext_delay(&text, level, m->topic, m->queue);
 		m->topic = LT_NAME_SCHEDULE_TOPIC;
-		status = lt_relay_queue(
-		    w->leat, m->topic, (int32_t)level - 1, &m->queue);
+		status =
+		    lt_send_queue(w, m->topic, (int32_t)level - 1, &m->queue);
 		if (status != LEAT_OK)
 			return status;
 	}
@@ -608,7 +663,7 @@ lt_send_on_message(struct lt_call *call)
 	}
 	sending->ticket = call->ticket;
 	sending->count = 1;
-	status = lt_relay_queue(w->leat, s.topic, s.queue, &sending->queue);
+	status = lt_send_queue(w, s.topic, s.queue, &sending->queue);
 	if (status == LEAT_OK && s.is_batch) {
 		status = put_batch(&s, sending);
 	} else if (status == LEAT_OK) {
@@ -625,10 +680,11 @@ lt_send_on_message(struct lt_call *call)
 	if (sending->left > 0)
 		return;
 	put_sending(w, sending);
-	if (status != LEAT_E_NOTFOUND || !may_create(&s))
-		refuse(w, &call->ticket, status);
-	else if ((status = lt_clerk_submit(w->inbox, call,
-		      s.is_dead ? make_dead : make_topic, topic_made)) !=
-		 LEAT_OK)
+	if (status == LEAT_E_NOTFOUND && may_create(&s))
+		status = lt_clerk_submit(w->inbox, call,
+		    s.is_dead ? make_dead : make_topic, topic_made);
+	else
+		status = lt_send_later(call, status);
+	if (status != LEAT_OK)
 		refuse(w, &call->ticket, status);
 }

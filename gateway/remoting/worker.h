@@ -93,6 +93,7 @@ struct lt_worker {
 	struct lt_sending *free_sendings;
 	uint64_t sending; /* messages in flight */
 	int is_stuck; /* this round: the lane has no room */
+	int is_queue_away; /* leat-queue opened no topic in time: not asked */
 	struct lt_worker_tally tally; /* it writes, the main thread reads */
 	char text[LT_PROPERTIES_MAX]; /* of the message being sent */
 };
@@ -120,6 +121,12 @@ void lt_send_on_message(struct lt_call *call);
 /* Receipts that have come are answered. */
 void lt_send_collect(struct lt_worker *w);
 void lt_send_fini(struct lt_worker *w);
+/* lt_relay_queue(), for a moment at most: leat-queue may be away. */
+int lt_send_queue(struct lt_worker *w, const char *topic, int32_t wanted,
+    uint32_t *out) LT_MUST_CHECK;
+/* A status that a handler (send, back) ended with: if it is that leat-queue is
+ * away, OK: the call is run again when it is back. Else the status. */
+int lt_send_later(struct lt_call *call, int status) LT_MUST_CHECK;
 /* One message that comes back: lt_back_answer() is called with what became
  * of it, unless its status is returned. */
 int lt_send_back(

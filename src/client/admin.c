@@ -35,7 +35,7 @@ static int
 call(struct leat *leat, enum lt_op op, void *msg, size_t bytes, int *retried)
 {
 	return lt_link_call(
-	    leat, op, msg, bytes, lt_wait_deadline(LT_REQUEST_MS), retried);
+	    leat, op, msg, bytes, lt_wait_deadline(leat->request_ms), retried);
 }
 
 static int

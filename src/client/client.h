@@ -214,6 +214,7 @@ struct leat {
 	uint32_t hello_tag;
 	uint64_t try_at; /* ms; next attempt to connect */
 	uint32_t backoff_ms;
+	int request_ms; /* LT_REQUEST_MS, unless lt_relay_patience() was told */
 	uint64_t pumped_at;
 	int restoring;
 	int refused; /* status of the last refused HELLO */
@@ -364,6 +365,8 @@ int lt_producer_topic_open(
 
 /* EV_TOPIC: numbers changed, or it was deleted. */
 void lt_producer_topic_event(struct leat *leat, const struct lt_wire_topic *ev);
+/* Opened, though nobody waits for it any more. */
+void lt_producer_topic_late(struct leat *leat, const struct lt_wire_topic *msg);
 
 struct lt_topic *lt_producer_topic_by_id(struct leat *leat, uint32_t id);
 

@@ -292,6 +292,7 @@ create(const struct leat_options *o)
 	leat->sock = leat->store_bell = leat->client_bell = -1;
 	leat->epoll = leat->timer = -1;
 	leat->backoff_ms = 10;
+	leat->request_ms = LT_REQUEST_MS;
 	leat->next_seq = leat->oldest = 1;
 	leat->lane_bytes = o->lane_bytes;
 	leat->spin_option = o->spin_us;

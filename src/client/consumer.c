@@ -254,7 +254,7 @@ leat_subscribe(struct leat *leat, const struct leat_subscription *subscription,
 		/* Known to the session at once: it may be resumed meanwhile. */
 		c->next = leat->consumers;
 		leat->consumers = c;
-		status = join(c, lt_wait_deadline(LT_REQUEST_MS));
+		status = join(c, lt_wait_deadline(leat->request_ms));
 	}
 	if (status != LEAT_OK) {
 		if (c != NULL) {

@@ -257,6 +257,9 @@ take_late(struct leat *leat)
 		if (lt_link_take_fetch(leat) != LEAT_OK)
 			lt_link_down(leat);
 		break;
+	case LT_OP_TOPIC_OPEN:
+		lt_producer_topic_late(leat, (const void *)leat->rx);
+		break;
 	case LT_OP_SUBSCRIBE:
 		msg.number = sub->id;
 		lt_link_post(leat, LT_OP_UNSUBSCRIBE, &msg, sizeof(msg));

@@ -95,8 +95,10 @@ add_topic(struct leat *leat, const char *name, size_t bytes)
 	return t;
 }
 
+/* Opening takes until the deadline, and open_ms at least; if it is 0, what is
+ * not open stays so: TIMEOUT. */
 static int
-find_topic(struct leat *leat, const char *name, uint64_t deadline,
+find_topic(struct leat *leat, const char *name, uint64_t deadline, int open_ms,
     struct lt_topic **out)
 {
 	struct lt_topic *t = leat->last_topic;
@@ -121,7 +123,9 @@ find_topic(struct leat *leat, const char *name, uint64_t deadline,
 		return lt_connect_fail(leat, LEAT_E_NOMEM, "out of memory");
 	/* STALE: the session is being restored, the old id is good enough. */
 	if (t->stale == LT_REFUSED) {
-		least = lt_wait_deadline(LT_TOPIC_OPEN_MS);
+		if (open_ms == 0)
+			return LEAT_E_TIMEOUT;
+		least = lt_wait_deadline(open_ms);
 		status = lt_producer_topic_open(
 		    leat, t, least > deadline ? least : deadline);
 		if (status != LEAT_OK)
@@ -141,6 +145,19 @@ lt_producer_topic_by_id(struct leat *leat, uint32_t id)
 		if (t->id == id)
 			return t;
 	return NULL;
+}
+
+void
+lt_producer_topic_late(struct leat *leat, const struct lt_wire_topic *msg)
+{
+	struct lt_topic *t = NULL;
+
+	if (lt_bytes_terminated(msg->name, sizeof(msg->name)))
+		t = lt_hash_get(&leat->topics, msg->name, strlen(msg->name));
+	if (t == NULL || t->stale != LT_REFUSED)
+		return;
+	take_topic(t, msg);
+	t->stale = LT_FRESH;
 }
 
 void
@@ -238,7 +255,7 @@ begin(struct leat *leat, const char *topic, size_t max_body, int level,
 		return lt_connect_fail(leat, LEAT_E_TOOBIG,
 		    "body of %zu bytes: the broker takes %llu (max_body_bytes)",
 		    max_body, (unsigned long long)leat->max_body_bytes);
-	status = find_topic(leat, topic, deadline, &d->topic);
+	status = find_topic(leat, topic, deadline, LT_TOPIC_OPEN_MS, &d->topic);
 	if (LT_UNLIKELY(status != LEAT_OK))
 		return status;
 	if (LT_UNLIKELY((d->topic->perm & LEAT_PERM_WRITE) == 0))
@@ -414,13 +431,12 @@ lt_relay_submit(
 }
 
 int
-lt_relay_queue(
-    struct leat *leat, const char *topic, int32_t wanted, uint32_t *out)
+lt_relay_queue(struct leat *leat, const char *topic, int32_t wanted,
+    int open_ms, uint32_t *out)
 {
 	struct leat_message m = {.topic = topic, .queue = wanted};
 	struct lt_topic *t;
-	int status =
-	    find_topic(leat, topic, lt_wait_deadline(LT_TOPIC_OPEN_MS), &t);
+	int status = find_topic(leat, topic, 0, open_ms, &t);
 
 	if (LT_UNLIKELY(status != LEAT_OK))
 		return status;

@@ -243,6 +243,12 @@ lt_relay_pump(struct leat *leat)
 	lt_link_pump(leat, lt_clock_mono_ms());
 }
 
+void
+lt_relay_patience(struct leat *leat, int ms)
+{
+	leat->request_ms = ms;
+}
+
 /* --- messages taken for others -------------------------------------------- */
 
 int

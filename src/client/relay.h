@@ -41,10 +41,12 @@ int lt_relay_submit(struct leat *leat, const struct lt_relay *message,
 /*
  * The queue that a message goes to: wanted if it is not negative (QUEUE if
  * there is none such), else the next in turn. Opens the topic if it is not
- * open: leat-queue is asked then. NOTFOUND, PERM, DENIED, TIMEOUT.
+ * open: leat-queue is asked then, and its answer waited for so long; what
+ * comes later is taken, too. 0: it is not asked. NOTFOUND, PERM, DENIED;
+ * TIMEOUT, UNREACHABLE: not open so far.
  */
 int lt_relay_queue(struct leat *leat, const char *topic, int32_t wanted,
-    uint32_t *out) LT_MUST_CHECK;
+    int open_ms, uint32_t *out) LT_MUST_CHECK;
 /* The log's end as the store shows it: what is below can be read. */
 uint64_t lt_relay_log_end(const struct leat *leat);
 /* From now on leat_fd() becomes readable when the log grew, if it was armed and
@@ -87,6 +89,9 @@ void lt_relay_on_locals(
     struct leat *leat, void (*call)(const char *group, void *user), void *user);
 /* Look at the socket; never waits for long. */
 void lt_relay_pump(struct leat *leat);
+/* From now on this session's administration and subscriptions wait for
+ * leat-queue so long at most. */
+void lt_relay_patience(struct leat *leat, int ms);
 
 /* --- messages taken for members that do not claim themselves ---------------
  */

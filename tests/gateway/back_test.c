@@ -305,34 +305,6 @@ test_sent_to_retry(void **state)
 	expect("%RETRY%nobody", 0, &v);
 }
 
-static pid_t
-child_named(const char *name)
-{
-	char path[64], line[4096] = "", comm[32];
-	FILE *f;
-	char *save = NULL;
-
-	snprintf(
-	    path, sizeof path, "/proc/%d/task/%d/children", it.leatd, it.leatd);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	(void)!fgets(line, sizeof line, f);
-	fclose(f);
-	for (char *p = strtok_r(line, " ", &save); p != NULL;
-	     p = strtok_r(NULL, " ", &save)) {
-		snprintf(path, sizeof path, "/proc/%s/comm", p);
-		f = fopen(path, "r");
-		if (f == NULL)
-			continue;
-		comm[0] = '\0';
-		(void)!fgets(comm, sizeof comm, f);
-		fclose(f);
-		if (strncmp(comm, name, strlen(name)) == 0)
-			return (pid_t)atoi(p);
-	}
-	return -1;
-}
-
 /* Each once and in order, whoever is killed while they are delivered. */
 static void
 test_killed(void **state)
@@ -360,7 +332,7 @@ test_killed(void **state)
 		await(it.opaque, &r);
 		assert_int_equal(r.h.code, 0);
 		if (i % (COUNT / 5) == 0 && kills < LT_COUNT(victims)) {
-			pid_t pid = child_named(victims[kills++]);
+			pid_t pid = rig_child(victims[kills++]);
 
 			assert_true(pid > 0);
 			assert_int_equal(kill(pid, SIGKILL), 0);

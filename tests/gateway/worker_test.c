@@ -5,9 +5,12 @@
 #include "config.h"
 #include "workerrig.h"
 
+#include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "proto/record.h"
 
 /* The only message of a pull's answer. */
@@ -272,6 +275,56 @@ test_pipelined(void **state)
 	}
 }
 
+/* leat-queue stands still, and somebody sends to topics that were not open:
+ * others of this worker do not notice, and the messages are sent later. */
+static void
+test_queue_away(void **state)
+{
+	enum {
+		NEW = 3
+	};
+	pid_t queue = rig_child("leat-queue");
+	int fds[NEW], sender = it.fd;
+	int32_t asked[NEW];
+	uint64_t from, longest = 0;
+	struct reply r;
+
+	await(send_message("open", "0", "first"), &r);
+	assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+	for (int i = 0; i < NEW; i++) {
+		struct leat_topic t = {.read_queues = 1, .write_queues = 1};
+
+		snprintf(t.name, sizeof t.name, "new%d", i);
+		OK(leat_topic_create(it.local, &t));
+		fds[i] = rig_connect(0);
+	}
+	assert_true(queue > 0);
+	assert_int_equal(kill(queue, SIGSTOP), 0);
+	for (int i = 0; i < NEW; i++) {
+		char name[8];
+
+		snprintf(name, sizeof name, "new%d", i);
+		it.fd = fds[i];
+		asked[i] = send_message(name, "0", "later");
+		it.fd = sender;
+		from = lt_clock_mono_ms();
+		await(send_message("open", "0", "meanwhile"), &r);
+		assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+		if (lt_clock_mono_ms() - from > longest)
+			longest = lt_clock_mono_ms() - from;
+	}
+	assert_int_equal(kill(queue, SIGCONT), 0);
+	print_message("longest wait %llu ms\n", (unsigned long long)longest);
+	assert_in_range(longest, 0, 2000);
+	for (int i = 0; i < NEW; i++) {
+		it.fd = fds[i];
+		await(asked[i], &r);
+		assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+		close(fds[i]);
+	}
+	it.fd = sender;
+}
+
 static void
 test_batch(void **state)
 {
@@ -359,6 +412,7 @@ main(void)
 	    T(test_half_closed),
 	    T(test_local_consumer),
 	    T(test_pipelined),
+	    T(test_queue_away),
 	    T(test_batch),
 	    T(test_refusals),
 	};

@@ -209,6 +209,34 @@ rig_teardown(void **state)
 	return 0;
 }
 
+pid_t
+rig_child(const char *name)
+{
+	char path[64], line[4096] = "", comm[32];
+	FILE *f;
+	char *save = NULL;
+
+	snprintf(
+	    path, sizeof path, "/proc/%d/task/%d/children", it.leatd, it.leatd);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	(void)!fgets(line, sizeof line, f);
+	fclose(f);
+	for (char *p = strtok_r(line, " ", &save); p != NULL;
+	     p = strtok_r(NULL, " ", &save)) {
+		snprintf(path, sizeof path, "/proc/%s/comm", p);
+		f = fopen(path, "r");
+		if (f == NULL)
+			continue;
+		comm[0] = '\0';
+		(void)!fgets(comm, sizeof comm, f);
+		fclose(f);
+		if (strncmp(comm, name, strlen(name)) == 0)
+			return (pid_t)atoi(p);
+	}
+	return -1;
+}
+
 /* --- a remote client -------------------------------------------------------
  */
 

@@ -49,6 +49,7 @@ extern struct lt_guard *rig_guard;
 int rig_setup(void **state);
 int rig_teardown(void **state);
 void rig_stop(void); /* the gateway's threads end; nothing is freed */
+pid_t rig_child(const char *name); /* of leatd; -1: there is none */
 int rig_connect(int port); /* a worker's number, or NAMES; a descriptor */
 
 /* --- a remote client: what is not said of a connection is of it.fd -------- */
