@@ -44,16 +44,19 @@ deliver(struct lt_worker *w, struct lt_letter *letter)
 }
 
 int
-lt_popanswer_begin(struct lt_popanswer *a, const struct lt_ticket *t,
-    int32_t code, size_t body_bytes)
+lt_popanswer_begin(struct lt_popanswer *a, struct lt_post *post,
+    const struct lt_ticket *t, int32_t code, size_t body_bytes)
 {
 	size_t bytes = sizeof *a->letter + HEADER_ROOM + body_bytes;
 
 	if (t->oneway)
 		return 0;
+	a->post = post;
 	a->letter = lt_mem_resize(NULL, bytes);
-	if (a->letter == NULL)
+	if (a->letter == NULL) {
+		lt_post_close(post, t->conn);
 		return 0;
+	}
 	a->letter->letter =
 	    (struct lt_letter){.to = t->conn, .bytes = bytes, .open = deliver};
 	a->letter->ticket = *t;
@@ -66,23 +69,28 @@ lt_popanswer_begin(struct lt_popanswer *a, const struct lt_ticket *t,
 }
 
 int
-lt_popanswer_end(
-    struct lt_popanswer *a, struct lt_post *post, const char *remark)
+lt_popanswer_end(struct lt_popanswer *a, const char *remark)
 {
 	struct lt_popanswer_letter *l = a->letter;
+	uint64_t conn = l->ticket.conn;
 	uint8_t *body = l->bytes + HEADER_ROOM;
 	size_t body_bytes = (size_t)(a->body - body);
 	size_t n = lt_remoting_end(
 	    &a->e, remark, remark != NULL ? strlen(remark) : 0, body_bytes);
+	int status;
 
 	if (n == 0) { /* larger than a frame */
 		lt_mem_free(l);
+		lt_post_close(a->post, conn);
 		return LEAT_E_TOOBIG;
 	}
 	l->frame = body - n;
 	l->frame_bytes = n + body_bytes;
 	memcpy(l->frame, a->header, n);
-	return lt_post_send(post, &l->letter);
+	status = lt_post_send(a->post, &l->letter);
+	if (status == LEAT_E_BUSY)
+		lt_post_close(a->post, conn);
+	return status;
 }
 
 void
@@ -91,8 +99,8 @@ lt_popanswer_status(struct lt_post *post, const struct lt_ticket *t,
 {
 	struct lt_popanswer a;
 
-	if (lt_popanswer_begin(&a, t, code, 0))
-		(void)!lt_popanswer_end(&a, post, remark);
+	if (lt_popanswer_begin(&a, post, t, code, 0))
+		(void)!lt_popanswer_end(&a, remark);
 }
 
 /* --- messages --------------------------------------------------------------

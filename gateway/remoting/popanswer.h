@@ -29,17 +29,18 @@ struct lt_popanswer_letter {
 
 struct lt_popanswer {
 	struct lt_remoting_encoder e; /* for lt_remoting_put*() */
+	struct lt_post *post;
 	struct lt_popanswer_letter *letter;
 	uint8_t *body; /* the next of it goes here */
 	uint8_t header[8192];
 };
 
-/* body_bytes: most. 0: nobody to answer, or no memory. */
-int lt_popanswer_begin(struct lt_popanswer *a, const struct lt_ticket *t,
-    int32_t code, size_t body_bytes);
+/* body_bytes: most. 0: nobody to answer, or no memory. An answer that is lost
+ * closes its connection: nobody shall wait for it. */
+int lt_popanswer_begin(struct lt_popanswer *a, struct lt_post *post,
+    const struct lt_ticket *t, int32_t code, size_t body_bytes);
 /* LEAT_OK, or why it was not sent. The letter is gone. */
-int lt_popanswer_end(struct lt_popanswer *a, struct lt_post *post,
-    const char *remark) LT_MUST_CHECK;
+int lt_popanswer_end(struct lt_popanswer *a, const char *remark) LT_MUST_CHECK;
 /* Code and text alone. */
 void lt_popanswer_status(struct lt_post *post, const struct lt_ticket *t,
     int32_t code, const char *remark);

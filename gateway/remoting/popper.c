@@ -15,12 +15,14 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "client/relay.h"
 #include "leat/status.h"
 #include "remoting/popout.h"
 #include "remoting/popserve.h"
 #include "remoting/worker.h"
 
 #define BYTES_MAX (64u << 20) /* bodies of what waits */
+#define PATIENCE_MS 1000 /* with leat-queue: others wait as well meanwhile */
 
 struct item {
 	STAILQ_ENTRY(item) link;
@@ -62,6 +64,7 @@ connect_session(struct lt_popper *p)
 	status = leat_connect(&p->session, &p->leat);
 	if (status != LEAT_OK)
 		return status;
+	lt_relay_patience(p->leat, PATIENCE_MS);
 	fd = leat_fd(p->leat);
 	status = fd < 0 ? fd : lt_popserve_create(p->g, p->leat, &p->serve);
 	if (status == LEAT_OK)

@@ -97,8 +97,8 @@ answer_nothing(struct lt_popserve *p, const struct lt_popheld *h, int32_t code)
 {
 	struct lt_popanswer a;
 
-	if (!lt_popanswer_begin(
-		&a, &h->ticket, h->asks_only ? LT_CODE_SUCCESS : code, 0))
+	if (!lt_popanswer_begin(&a, p->g->post, &h->ticket,
+		h->asks_only ? LT_CODE_SUCCESS : code, 0))
 		return;
 	if (h->asks_only) {
 		lt_remoting_put(&a.e, "hasMsg", "false", 5);
@@ -108,7 +108,7 @@ answer_nothing(struct lt_popserve *p, const struct lt_popheld *h, int32_t code)
 	} else {
 		put_fields(&a, h, lt_clock_wall_ms(), 0);
 	}
-	(void)!lt_popanswer_end(&a, p->g->post, NULL);
+	(void)!lt_popanswer_end(&a, NULL);
 }
 
 /* What a client makes its receipts from. Messages of a queue lie together. */
@@ -165,7 +165,8 @@ answer_found(struct lt_popserve *p, const struct lt_popheld *h,
 
 	for (size_t i = 0; i < n; i++)
 		room += lt_popanswer_room(&d[i]);
-	if (!lt_popanswer_begin(&a, &h->ticket, LT_CODE_SUCCESS, room))
+	if (!lt_popanswer_begin(
+		&a, p->g->post, &h->ticket, LT_CODE_SUCCESS, room))
 		return LEAT_E_NOMEM;
 	for (size_t i = 0; i < n; i++) {
 		int is_first = i == 0 || d[i].queue != d[i - 1].queue;
@@ -186,7 +187,7 @@ answer_found(struct lt_popserve *p, const struct lt_popheld *h,
 	lt_remoting_put(&a.e, "msgOffsetInfo", o.all, o.all_bytes);
 	if (h->is_ordered && o.again_bytes > 0)
 		lt_remoting_put(&a.e, "orderCountInfo", o.again, o.again_bytes);
-	return lt_popanswer_end(&a, p->g->post, "FOUND");
+	return lt_popanswer_end(&a, "FOUND");
 }
 
 /* --- taking ----------------------------------------------------------------
@@ -202,10 +203,11 @@ tell(struct lt_popserve *p, const struct lt_popheld *h)
 	if (lt_relay_rest(h->source->consumer, h->queue, &end) == 0 &&
 	    !lt_relay_is_ready(h->source->consumer))
 		return 0;
-	if (lt_popanswer_begin(&a, &h->ticket, LT_CODE_SUCCESS, 0)) {
+	if (lt_popanswer_begin(
+		&a, p->g->post, &h->ticket, LT_CODE_SUCCESS, 0)) {
 		lt_remoting_put(&a.e, "hasMsg", "true", 4);
 		lt_remoting_put(&a.e, "pollingFull", "false", 5);
-		(void)!lt_popanswer_end(&a, p->g->post, NULL);
+		(void)!lt_popanswer_end(&a, NULL);
 	}
 	return 1;
 }
@@ -393,10 +395,11 @@ on_polling(struct lt_popserve *p, const struct lt_call *call)
 	for (; s != NULL; s = s->next)
 		TAILQ_FOREACH(h, &s->held, in_source)
 	n += h->queue == (ask.queue < 0 ? -1 : ask.queue);
-	if (!lt_popanswer_begin(&a, &call->ticket, LT_CODE_SUCCESS, 0))
+	if (!lt_popanswer_begin(
+		&a, p->g->post, &call->ticket, LT_CODE_SUCCESS, 0))
 		return;
 	lt_remoting_put_i64(&a.e, "pollingNum", n);
-	(void)!lt_popanswer_end(&a, p->g->post, NULL);
+	(void)!lt_popanswer_end(&a, NULL);
 }
 
 /* A receipt of which nothing is out: whose time is over, or of nothing there
@@ -406,10 +409,14 @@ judge(struct lt_popserve *p, const struct lt_call *call,
     const struct lt_popack *ack)
 {
 	struct leat_queue_range r;
-	int status = ack->queue < 0 ? LEAT_E_QUEUE
-				    : leat_queue_range(p->leat, ack->topic,
-					  (uint32_t)ack->queue, &r);
+	int status = LEAT_E_QUEUE;
 
+	if (ack->queue >= 0 && lt_clock_mono_ms() < p->sources.away_ms)
+		status = LEAT_E_BUSY;
+	else if (ack->queue >= 0)
+		status = lt_popsources_told(
+		    &p->sources, leat_queue_range(p->leat, ack->topic,
+				     (uint32_t)ack->queue, &r));
 	if (status == LEAT_OK && ack->offset >= r.min_offset &&
 	    ack->offset <= r.max_offset)
 		return 1;
@@ -445,14 +452,15 @@ on_ack(struct lt_popserve *p, const struct lt_call *call)
 		    ack.invisible_ms);
 	else if (o != NULL)
 		lt_popsource_ack(&p->sources, o);
-	if (!lt_popanswer_begin(&a, &call->ticket, LT_CODE_SUCCESS, 0))
+	if (!lt_popanswer_begin(
+		&a, p->g->post, &call->ticket, LT_CODE_SUCCESS, 0))
 		return;
 	if (changes) {
 		lt_remoting_put_i64(&a.e, "popTime", now_ms);
 		lt_remoting_put_i64(&a.e, "invisibleTime", ack.invisible_ms);
 		lt_remoting_put_i64(&a.e, "reviveQid", ack.revive);
 	}
-	(void)!lt_popanswer_end(&a, p->g->post, NULL);
+	(void)!lt_popanswer_end(&a, NULL);
 }
 
 static void

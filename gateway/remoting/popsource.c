@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "client/relay.h"
 #include "leat/status.h"
@@ -13,6 +14,7 @@
 #define LOOK_MS 10000 /* for idle ones */
 #define SIBLINGS_MAX 8 /* subscriptions of one group to one topic */
 #define RENEW_MIN_MS 100
+#define AWAY_MS 3000 /* in which leat-queue is not asked again */
 
 int
 lt_popsources_init(
@@ -84,6 +86,14 @@ make(const struct lt_popask *ask)
 	return s;
 }
 
+int
+lt_popsources_told(struct lt_popsources *set, int status)
+{
+	if (status == LEAT_E_TIMEOUT || status == LEAT_E_UNREACHABLE)
+		set->away_ms = lt_clock_mono_ms() + AWAY_MS;
+	return status;
+}
+
 static int
 subscribe(struct lt_popsources *set, struct lt_popsource *s, int from_end)
 {
@@ -93,7 +103,8 @@ subscribe(struct lt_popsources *set, struct lt_popsource *s, int from_end)
 	    .queue = -1,
 	    .from = from_end ? LEAT_FROM_END : LEAT_FROM_BEGIN,
 	    .batch_bytes = BATCH_BYTES};
-	int status = leat_subscribe(set->leat, &sub, &s->consumer);
+	int status = lt_popsources_told(
+	    set, leat_subscribe(set->leat, &sub, &s->consumer));
 
 	if (status == LEAT_OK)
 		lt_relay_ask(s->consumer, 0);
@@ -114,6 +125,8 @@ lt_popsource_open(struct lt_popsources *set, const struct lt_popask *ask,
 		if (strcmp(s->tags, ask->tags) == 0)
 			break;
 	if (s == NULL) {
+		if (now_ms < set->away_ms)
+			return LEAT_E_BUSY;
 		if (set->count >= set->max || siblings >= SIBLINGS_MAX)
 			return LEAT_E_LIMIT;
 		s = make(ask);
@@ -368,7 +381,7 @@ lt_popsources_tick(struct lt_popsources *set, uint64_t now_ms)
 			look_later(set, o, now_ms);
 		}
 	}
-	if (now_ms - set->looked_ms < LOOK_MS)
+	if (now_ms - set->looked_ms < LOOK_MS || now_ms < set->away_ms)
 		return;
 	set->looked_ms = now_ms;
 	close_idle(set, now_ms);

@@ -46,6 +46,7 @@ struct lt_popsources {
 	LIST_HEAD(, lt_popsource) all;
 	size_t count, max;
 	uint64_t looked_ms; /* for idle ones */
+	uint64_t away_ms; /* leat-queue was silent: not asked before then */
 };
 
 int lt_popsources_init(struct lt_popsources *set, struct leat *leat, size_t max,
@@ -53,7 +54,10 @@ int lt_popsources_init(struct lt_popsources *set, struct leat *leat, size_t max,
 /* Its session is closed next, and with it the subscriptions. */
 void lt_popsources_fini(struct lt_popsources *set);
 
-/* Find or subscribe. LIMIT, and what leat_subscribe() says. */
+/* What leat-queue was asked ended so; returned. */
+int lt_popsources_told(struct lt_popsources *set, int status);
+/* Find or subscribe. LIMIT, BUSY (leat-queue is away), and what
+ * leat_subscribe() says. */
 int lt_popsource_open(struct lt_popsources *set, const struct lt_popask *ask,
     uint64_t now_ms, struct lt_popsource **out) LT_MUST_CHECK;
 /* The first of a group and topic; NULL: nobody pops there. */

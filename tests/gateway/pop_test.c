@@ -6,7 +6,10 @@
 #include "config.h"
 #include "workerrig.h"
 
+#include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -740,6 +743,92 @@ test_hostile(void **state)
  */
 
 /* The gateway ends: what is out is another member's at once. */
+static atomic_int is_scarce; /* the popper's next block is not there */
+
+void *__real_lt_mem_resize(void *p, size_t bytes);
+void *__wrap_lt_mem_resize(void *p, size_t bytes);
+
+void *
+__wrap_lt_mem_resize(void *p, size_t bytes)
+{
+	char thread[16] = "";
+
+	if (atomic_load(&is_scarce) &&
+	    pthread_getname_np(pthread_self(), thread, sizeof thread) == 0 &&
+	    strcmp(thread, "gateway-popper") == 0 &&
+	    atomic_exchange(&is_scarce, 0))
+		return NULL;
+	return __real_lt_mem_resize(p, bytes);
+}
+
+/* An answer that cannot be made: who has closed does not wait for it, nor does
+ * anybody else. */
+static void
+test_lost_answer(void **state)
+{
+	(void)state;
+	make_topic("lost", 1);
+	for (int half = 0; half < 2; half++) {
+		int fd = rig_connect(0);
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		char c;
+
+		atomic_store(&is_scarce, 1);
+		(void)ask_on(fd, LT_POP_ACK,
+		    FIELDS({"consumerGroup", "lost-g"}, {"topic", "lost"},
+			{"queueId", "0"},
+			{"extraInfo", "0 1 60000 0 0 broker-a 0 0"},
+			{"offset", "0"}),
+		    NULL, 0);
+		if (half)
+			shutdown(fd, SHUT_WR);
+		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		assert_int_equal(recv(fd, &c, 1, 0), 0);
+		assert_int_equal(atomic_load(&is_scarce), 0);
+		close(fd);
+	}
+}
+
+/* leat-queue stands still: what needs it is answered soon, and what does not
+ * goes on. */
+static void
+test_queue_away(void **state)
+{
+	pid_t queue = rig_child("leat-queue");
+	struct receipt real, unknown;
+	struct reply r;
+	uint64_t from;
+	int32_t code;
+
+	(void)state;
+	make_topic("away", 1);
+	publish("away", 0, "body");
+	real = pop_one("away-g", "away", "60000", "5000", 0);
+	unknown = real;
+	snprintf(
+	    unknown.text, sizeof unknown.text, "0 1 60000 0 0 broker-a 0 0");
+	assert_true(queue > 0);
+	assert_int_equal(kill(queue, SIGSTOP), 0);
+	from = lt_clock_mono_ms();
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(
+		    ack("away-g", "away", &unknown, &r), LT_CODE_SYSTEM_BUSY);
+	await(ask_pop(it.fd, "away-h", "away", "-1", "1", "1000", "0", "false"),
+	    &r);
+	assert_int_equal(r.h.code, LT_CODE_SYSTEM_BUSY);
+	code = ack("away-g", "away", &real, &r);
+	from = lt_clock_mono_ms() - from;
+	assert_int_equal(kill(queue, SIGCONT), 0);
+	print_message("five answers in %llu ms\n", (unsigned long long)from);
+	assert_int_equal(code, 0);
+	assert_in_range(from, 0, 5000);
+	/* After a while it is asked again. */
+	from = lt_clock_mono_ms();
+	while (ack("away-g", "away", &unknown, &r) == LT_CODE_SYSTEM_BUSY)
+		assert_in_range(lt_clock_mono_ms() - from, 0, PATIENCE_MS);
+	assert_int_equal(r.h.code, 0);
+}
+
 static void
 test_end(void **state)
 {
@@ -774,6 +863,8 @@ main(void)
 	    cmocka_unit_test(test_change), cmocka_unit_test(test_held),
 	    cmocka_unit_test(test_gone), cmocka_unit_test(test_in_order),
 	    cmocka_unit_test(test_modes), cmocka_unit_test(test_hostile),
+	    cmocka_unit_test(test_lost_answer),
+	    cmocka_unit_test(test_queue_away),
 	    cmocka_unit_test(test_end), /* last: nobody pops behind it */
 	};
 
