@@ -31,6 +31,7 @@
 #include "proto/options.h"
 #include "proto/wire.h"
 #include "remoting/clerk.h"
+#include "remoting/groupkeep.h"
 #include "remoting/guard.h"
 #include "remoting/naming.h"
 #include "remoting/popper.h"
@@ -170,6 +171,12 @@ static uint64_t
 topic_changes(void)
 {
 	return lt_counter_read(&it.counters, LT_STAT_queue_topic_changes);
+}
+
+static uint64_t
+group_changes(void)
+{
+	return lt_counter_read(&it.counters, LT_STAT_queue_group_changes);
 }
 
 /* --- addresses -------------------------------------------------------------
@@ -506,21 +513,29 @@ take_options(const struct lt_wire_start *m)
 	    "settings-changed", "access_rules=%u", m->options.access_count);
 }
 
-static void
-control_ready(void *user)
+/* All that the supervisor has said since. 1: to stop. */
+static int
+hear_supervisor(void)
 {
 	const struct lt_wire *h;
-	int fds[LT_FDPASS_MAX];
+	int fds[LT_FDPASS_MAX], must_stop = 0;
 	size_t count;
 
 	while ((h = receive(MSG_DONTWAIT, fds, &count)) != NULL) {
 		for (size_t i = 0; i < count; i++)
 			close(fds[i]);
-		if (h->op == LT_OP_SUP_STOP)
-			begin_stop();
+		must_stop |= h->op == LT_OP_SUP_STOP;
 		if (h->op == LT_OP_SUP_OPTIONS)
 			take_options((const void *)h);
 	}
+	return must_stop;
+}
+
+static void
+control_ready(void *user)
+{
+	if (hear_supervisor())
+		begin_stop();
 }
 
 /* Somebody waits for name servers to hear of a topic. */
@@ -577,7 +592,6 @@ start_main_loop(const struct leat_options *session)
 static void
 before_sandbox(void)
 {
-
 	if (lt_sys_mkdirs(it.dir, "store") != LEAT_OK ||
 	    (it.store_dir = lt_sys.openat(
 		 it.dir, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
@@ -594,13 +608,13 @@ static void
 share(void)
 {
 	const struct lt_options *o = &it.options;
-	const struct lt_hub_limits hub = {0};
 	struct lt_names_limits names = {0};
 	struct sockaddr_in at;
 	socklen_t n = sizeof at;
 	struct in_addr ip;
-	int rc = lt_hub_create(&hub, &it.g.hub);
+	int rc = lt_hub_create(&(struct lt_hub_limits){0}, &it.g.hub);
 
+	it.g.group_changes = group_changes;
 	for (size_t i = 0; i < it.listener_count; i++)
 		if (it.listeners[i].role == LT_ROLE_NAMES &&
 		    getsockname(it.listeners[i].fd, (void *)&at, &n) == 0)
@@ -632,24 +646,21 @@ share(void)
 static void
 start_clerk(struct leat_options *session)
 {
-	int rc, fds[LT_FDPASS_MAX];
-	size_t count;
+	int rc;
 
 	session->connect_timeout_ms = CONNECT_MS;
-	while ((rc = lt_clerk_start(session, &it.g.clerk)) == LEAT_E_TIMEOUT ||
-	       rc == LEAT_E_UNREACHABLE) {
-		const struct lt_wire *h = receive(MSG_DONTWAIT, fds, &count);
-
-		if (h != NULL && h->op == LT_OP_SUP_STOP)
+	do {
+		if (hear_supervisor())
 			_exit(0);
-	}
+		rc = lt_clerk_start(
+		    session, lt_groupkeep_load, it.g.groupkeep, &it.g.clerk);
+	} while (rc == LEAT_E_TIMEOUT || rc == LEAT_E_UNREACHABLE);
 	session->connect_timeout_ms = 0;
-	if (rc == LEAT_OK)
-		lt_sharing_begin(it.g.sharing);
 	if (rc != LEAT_OK)
 		fatal(
 		    "what=\"no session with leat-queue\" status=%s why=\"%s\"",
 		    leat_status_name(rc), leat_error(NULL));
+	lt_sharing_begin(it.g.sharing);
 	lt_popper_begin(it.g.popper, session);
 }
 

@@ -69,33 +69,99 @@ lt_adminjson_filter_type(
 	return status;
 }
 
+/* As it is written, if it fits; NULL: the default. */
 static int
-read_group(const json_t *v, struct lt_groups_config *c)
+piece(const json_t *v, char out[LT_GROUPTEXT_PIECE])
+{
+	char text[LT_GROUPTEXT_PIECE];
+	size_t n;
+
+	if (v == NULL || json_is_null(v))
+		return LEAT_OK;
+	if (!json_is_object(v))
+		return LEAT_E_INVALID;
+	n = json_dumpb(v, text, sizeof text, JSON_COMPACT | JSON_ENSURE_ASCII);
+	if (n == 0 || n >= sizeof text)
+		return LEAT_E_TOOBIG;
+	memset(out, 0, LT_GROUPTEXT_PIECE);
+	memcpy(out, text, n);
+	return LEAT_OK;
+}
+
+/* Attributes are changes of those before: "+name" sets, "-name" takes away. */
+static int
+alter(const json_t *changes, const char *before, char out[LT_GROUPTEXT_PIECE])
+{
+	json_error_t error;
+	json_t *all = json_loads(before, 0, &error);
+	const char *name;
+	json_t *value;
+	int status = all == NULL ? LEAT_E_NOMEM : LEAT_OK;
+
+	json_object_foreach((json_t *)changes, name, value)
+	{
+		if (status != LEAT_OK)
+			break;
+		if (name[0] == '+' && name[1] != '\0' &&
+		    json_is_string(value)) {
+			if (json_object_set(all, name + 1, value) != 0)
+				status = LEAT_E_NOMEM;
+		} else if (name[0] != '-' ||
+			   json_object_del(all, name + 1) != 0)
+			status = LEAT_E_INVALID;
+	}
+	if (status == LEAT_OK)
+		status = piece(all, out);
+	json_decref(all);
+	return status;
+}
+
+static int
+read_pieces(
+    const json_t *v, struct lt_groups *groups, struct lt_groups_config *c)
+{
+	struct lt_groups_config before = *c;
+	int status =
+	    piece(json_object_get(v, "groupRetryPolicy"), c->retry_policy);
+
+	(void)lt_groups_get(groups,
+	    (struct lt_remoting_text){c->name, (uint32_t)strlen(c->name)},
+	    &before);
+	if (status == LEAT_OK)
+		status = alter(json_object_get(v, "attributes"),
+		    before.attributes, c->attributes);
+	return status;
+}
+
+static int
+read_group(
+    const json_t *v, struct lt_groups *groups, struct lt_groups_config *c)
 {
 	const json_t *name = json_object_get(v, "groupName");
 
 	if (!json_is_string(name) ||
-	    lt_groups_default(c, json_string_value(name),
+	    lt_grouptext_default(c, json_string_value(name),
 		json_string_length(name)) != LEAT_OK)
 		return LEAT_E_NAME;
-	c->may_consume = truth(v, "consumeEnable", c->may_consume);
-	c->may_broadcast = truth(v, "consumeBroadcastEnable", c->may_broadcast);
-	c->from_min = truth(v, "consumeFromMinEnable", c->from_min);
-	c->is_orderly = truth(v, "consumeMessageOrderly", c->is_orderly);
-	c->tells_members =
-	    truth(v, "notifyConsumerIdsChangedEnable", c->tells_members);
-	c->retry_queues = small(v, "retryQueueNums", c->retry_queues);
-	c->retry_max = small(v, "retryMaxTimes", c->retry_max);
-	c->timeout_min = small(v, "consumeTimeoutMinute", c->timeout_min);
-	c->sys_flag = small(v, "groupSysFlag", c->sys_flag);
-	c->broker_id = number(v, "brokerId", c->broker_id);
-	c->slow_broker =
-	    number(v, "whichBrokerWhenConsumeSlowly", c->slow_broker);
-	return LEAT_OK;
+#define NAME(field, member)
+#define PIECE(field, member)
+#define TRUTH(field, member) c->member = truth(v, field, c->member);
+#define SMALL(field, member) c->member = small(v, field, c->member);
+#define WIDE(field, member) c->member = number(v, field, c->member);
+#define X(field, kind, member) kind(field, member)
+	LT_GROUPTEXT_FIELDS(X)
+#undef X
+#undef WIDE
+#undef SMALL
+#undef TRUTH
+#undef PIECE
+#undef NAME
+	return read_pieces(v, groups, c);
 }
 
 int
 lt_adminjson_groups(const void *body, size_t bytes, int is_list,
+    struct lt_groups *groups,
     int (*each)(const struct lt_groups_config *config, void *user), void *user)
 {
 	json_t *v = load(body, bytes), *list = v;
@@ -110,8 +176,8 @@ lt_adminjson_groups(const void *body, size_t bytes, int is_list,
 	if (v == NULL || list == NULL)
 		status = LEAT_E_CORRUPT;
 	for (size_t i = 0; status == LEAT_OK && i < count; i++) {
-		status =
-		    read_group(is_list ? json_array_get(list, i) : v, &config);
+		status = read_group(
+		    is_list ? json_array_get(list, i) : v, groups, &config);
 		if (status == LEAT_OK)
 			status = each(&config, user);
 	}

@@ -17,9 +17,11 @@
 int lt_adminjson_filter_type(
     const void *body, size_t bytes, char *out, size_t out_bytes) LT_MUST_CHECK;
 /* 200: one group; 225: each of groupConfigList, a negative answer of `each`
- * ends it and is returned. What is not said has its default. LEAT_OK,
- * LEAT_E_CORRUPT, LEAT_E_NAME. */
+ * ends it and is returned. What is not said has its default; attributes are
+ * changes of those that `groups` has. LEAT_OK, LEAT_E_CORRUPT, LEAT_E_NAME,
+ * LEAT_E_INVALID or LEAT_E_TOOBIG (attributes, retry policy), LEAT_E_NOMEM. */
 int lt_adminjson_groups(const void *body, size_t bytes, int is_list,
+    struct lt_groups *groups,
     int (*each)(const struct lt_groups_config *config, void *user),
     void *user) LT_MUST_CHECK;
 

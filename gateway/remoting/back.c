@@ -67,7 +67,7 @@ read_request(struct back *b)
 	name[b->group.bytes] = '\0';
 	if (lt_name_group(name) != LEAT_OK)
 		return LEAT_E_NAME;
-	b->max = LT_GROUPS_RETRY_MAX;
+	b->max = LT_GROUPTEXT_RETRY_MAX;
 	b->retry_queues = 1;
 	if (lt_groups_get(g->groups, b->group, &config)) {
 		b->max = config.retry_max;

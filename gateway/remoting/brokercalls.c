@@ -20,6 +20,7 @@
 #include "remoting/stored.h"
 
 #define GIB 1073741824.0
+#define OLDEST_TRIES 8 /* segments whose first record is looked at */
 #define RATE "0.0 0.0 0.0" /* of 10, 60 and 600 s: not counted */
 
 /* --- figures ---------------------------------------------------------------
@@ -150,17 +151,34 @@ figures(struct leat *leat, struct lt_call *call)
 	return LEAT_OK;
 }
 
+/* When the oldest record was stored, -1: not known. A segment begins with a
+ * record: where that one is damaged, the next segment's counts. */
+static int64_t
+oldest(struct lt_reader *r, uint64_t end)
+{
+	uint64_t at = lt_reader_min(r);
+	struct lt_record_view v;
+
+	for (int i = 0; i < OLDEST_TRIES && at < end; i++) {
+		int status = lt_reader_get(r, at, &v);
+
+		if (status == LEAT_OK)
+			return v.store_ms;
+		if (status == LEAT_E_NOTFOUND && i == 0 &&
+		    lt_reader_refresh(r) == LEAT_OK)
+			at = lt_reader_min(r); /* retention went on */
+		else
+			at = lt_reader_next_segment(r, at);
+	}
+	return -1;
+}
+
 void
 lt_brokercalls_on_figures(struct lt_call *call)
 {
 	struct lt_worker *w = call->worker;
-	struct lt_record_view v;
-	uint64_t damaged;
 
-	call->result[0] = -1;
-	if (lt_reader_next(w->reader, lt_reader_min(w->reader),
-		lt_relay_log_end(w->leat), &v, &damaged) == LEAT_OK)
-		call->result[0] = v.store_ms;
+	call->result[0] = oldest(w->reader, lt_relay_log_end(w->leat));
 	lt_call_submit(call, figures, lt_call_finish);
 }
 

@@ -141,7 +141,9 @@ lt_clerk_soon(struct lt_clerk *clerk)
 }
 
 int
-lt_clerk_start(const struct leat_options *options, struct lt_clerk **out)
+lt_clerk_start(const struct leat_options *options,
+    int (*first)(struct leat *leat, void *user), void *user,
+    struct lt_clerk **out)
 {
 	struct lt_clerk *clerk = lt_mem_alloc(sizeof *clerk);
 	pthread_condattr_t steady;
@@ -151,7 +153,10 @@ lt_clerk_start(const struct leat_options *options, struct lt_clerk **out)
 	if (clerk == NULL)
 		return LEAT_E_NOMEM;
 	status = leat_connect(options, &clerk->leat);
+	if (status == LEAT_OK)
+		status = first(clerk->leat, user);
 	if (status != LEAT_OK) {
+		leat_close(clerk->leat);
 		lt_mem_free(clerk);
 		return status;
 	}

@@ -25,8 +25,11 @@ typedef void lt_clerk_done(struct lt_call *call, int status);
 /* In the clerk's thread; may block. is_last: the clerk stops behind it. */
 typedef void lt_clerk_duty(struct leat *leat, int is_last, void *user);
 
-int lt_clerk_start(
-    const struct leat_options *options, struct lt_clerk **out) LT_MUST_CHECK;
+/* `first` is done with its session before there is a thread; its status is
+ * returned if it is not LEAT_OK. */
+int lt_clerk_start(const struct leat_options *options,
+    int (*first)(struct leat *leat, void *user), void *user,
+    struct lt_clerk **out) LT_MUST_CHECK;
 /* What waits is not done any more, but the duty once more. No worker runs. */
 void lt_clerk_stop(struct lt_clerk *clerk);
 /* From now on, until the clerk stops. */

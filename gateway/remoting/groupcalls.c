@@ -14,42 +14,50 @@
 #include "hub/offsets.h"
 #include "leat/status.h"
 #include "remoting/adminjson.h"
+#include "remoting/groupkeep.h"
 #include "remoting/groups.h"
+
+#define SET_LIST 225 /* 200: one */
 
 /* --- configuration ---------------------------------------------------------
  */
 
+struct put {
+	struct lt_groupkeep *keep;
+	struct leat *leat;
+};
+
 static int
 put(const struct lt_groups_config *config, void *user)
 {
-	return lt_groups_put(user, config);
+	const struct put *to = user;
+
+	return lt_groupkeep_set(to->keep, to->leat, config);
 }
 
-static void
-set(struct lt_call *call, int is_list)
+static int
+set(struct leat *leat, struct lt_call *call)
 {
-	int status = lt_adminjson_groups(call->body, call->body_bytes, is_list,
-	    put, call->worker->g->groups);
+	const struct lt_gateway *g = call->worker->g;
+	struct put to = {g->groupkeep, leat};
+	int status = lt_adminjson_groups(call->body, call->body_bytes,
+	    call->request->code == SET_LIST, g->groups, put, &to);
 
-	if (status == LEAT_OK)
-		lt_answer_status(
-		    call->worker, &call->ticket, LT_CODE_SUCCESS, NULL);
-	else
-		lt_answer_status(call->worker, &call->ticket,
-		    LT_CODE_SYSTEM_ERROR, "the group cannot be set: %s",
-		    leat_status_text(status));
+	if (status == LEAT_E_CORRUPT || status == LEAT_E_NAME ||
+	    status == LEAT_E_INVALID || status == LEAT_E_TOOBIG) {
+		call->code = LT_CODE_SYSTEM_ERROR;
+		call->why = "the group cannot be set: its name, a field of it, "
+			    "or the whole makes no sense";
+		status = LEAT_OK;
+	}
+	return status;
 }
 
+/* 200, 225 */
 void
 lt_groupcalls_on_set(struct lt_call *call)
 {
-	set(call, 0);
-}
-
-void
-lt_groupcalls_on_set_list(struct lt_call *call)
-{
-	set(call, 1);
+	lt_call_submit(call, set, lt_call_finish);
 }
 
 /* One that is asked for is there from then on, as elsewhere. */
@@ -61,14 +69,14 @@ lt_groupcalls_on_show(struct lt_call *call)
 	struct lt_groups_config config;
 	struct lt_buffer body;
 
-	if (lt_groups_default(&config, name.p, name.bytes) != LEAT_OK) {
+	if (lt_grouptext_default(&config, name.p, name.bytes) != LEAT_OK) {
 		lt_answer_lacks(call, "group");
 		return;
 	}
-	if (!lt_groups_get(w->g->groups, name, &config))
-		(void)!lt_groups_put(w->g->groups, &config);
+	lt_groups_note(w->g->groups, name);
+	(void)lt_groups_get(w->g->groups, name, &config);
 	lt_buffer_init(&body, LT_CALL_BODY_MAX);
-	lt_groups_write_one(&config, &body);
+	lt_grouptext_json(&config, &body);
 	lt_answer_buffer(w, &call->ticket, &body);
 	lt_buffer_fini(&body);
 }
@@ -87,22 +95,27 @@ lt_groupcalls_on_show_all(struct lt_call *call)
 	lt_buffer_fini(&body);
 }
 
+/* Its progress, too, if that is asked for. */
 static int delete (struct leat *leat, struct lt_call *call)
 {
+	const struct lt_gateway *g = call->worker->g;
 	char name[LT_NAME_FIELD];
 	int status = lt_call_name(call->request, "groupName", name);
 
 	if (status == LEAT_OK)
+		status = lt_groupkeep_unset(g->groupkeep, leat, name);
+	if (status == LEAT_OK &&
+	    lt_remoting_bool(call->request, "cleanOffset")) {
 		status = leat_group_delete(leat, name);
+		if (status == LEAT_OK)
+			lt_offsets_forget_group(g->hub, lt_call_text(name));
+	}
 	if (status == LEAT_E_BUSY) {
 		call->code = LT_CODE_SYSTEM_ERROR;
 		call->why = "the group has members on the broker's host: its "
 			    "progress stays";
 		return LEAT_OK;
 	}
-	if (status == LEAT_OK)
-		lt_offsets_forget_group(call->worker->g->hub,
-		    lt_remoting_find(call->request, "groupName"));
 	return status == LEAT_E_NOTFOUND || status == LEAT_E_NAME ? LEAT_OK
 								  : status;
 }
@@ -110,19 +123,10 @@ static int delete (struct leat *leat, struct lt_call *call)
 void
 lt_groupcalls_on_delete(struct lt_call *call)
 {
-	struct lt_remoting_text name =
-	    lt_remoting_find(call->request, "groupName");
-	struct lt_worker *w = call->worker;
-
-	if (name.bytes == 0) {
+	if (lt_remoting_find(call->request, "groupName").bytes == 0)
 		lt_answer_lacks(call, "groupName");
-		return;
-	}
-	lt_groups_forget(w->g->groups, name);
-	if (lt_remoting_bool(call->request, "cleanOffset"))
-		lt_call_submit(call, delete, lt_call_finish);
 	else
-		lt_answer_status(w, &call->ticket, LT_CODE_SUCCESS, NULL);
+		lt_call_submit(call, delete, lt_call_finish);
 }
 
 /* --- who consumes what -----------------------------------------------------

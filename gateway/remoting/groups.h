@@ -1,10 +1,11 @@
 /*
  * groups.h - configuration of consumer groups, as administrators of RocketMQ
- * set it (200): which groups may consume, how often a message comes again.
+ * set it (200, 401): which groups may consume, how often a message comes again,
+ * which topics are popped.
  *
- * A group that a member names, or an administrator asks for, has the defaults.
- * Kept in memory: a gateway that starts anew knows only defaults. Any thread;
- * a mutex of its own.
+ * A table in memory of what leat-queue holds (groupkeep.h). A group that a
+ * member names, or an administrator asks for, has the defaults, and is to be
+ * kept, too. Any thread; a mutex of its own.
  */
 #ifndef LT_REMOTING_GROUPS_H
 #define LT_REMOTING_GROUPS_H
@@ -15,33 +16,18 @@
 #include "base/check.h"
 #include "proto/limits.h"
 #include "proto/remoting.h"
+#include "remoting/grouptext.h"
 
 #define LT_GROUPS_MAX 65536
-#define LT_GROUPS_RETRY_MAX 16 /* times a message comes again, unless said */
+#define LT_GROUPS_MODES_MAX 65536
 
 struct lt_groups;
 
-struct lt_groups_config {
-	char name[LT_NAME_FIELD];
-	uint8_t may_consume, may_broadcast, from_min, is_orderly, tells_members;
-	int32_t retry_queues, retry_max, timeout_min;
-	int64_t broker_id, slow_broker;
-	int32_t sys_flag;
-};
-
 int lt_groups_create(struct lt_groups **out) LT_MUST_CHECK;
 void lt_groups_destroy(struct lt_groups *groups);
-/* The defaults, under that name: LEAT_OK, or LEAT_E_NAME: empty, too long, or
- * with bytes below a blank. */
-int lt_groups_default(
-    struct lt_groups_config *out, const char *name, size_t bytes) LT_MUST_CHECK;
-/* LEAT_OK, LEAT_E_LIMIT or LEAT_E_NOMEM. */
-int lt_groups_put(struct lt_groups *groups,
-    const struct lt_groups_config *config) LT_MUST_CHECK;
 /* 1: it is known. out may be NULL. */
 int lt_groups_get(struct lt_groups *groups, struct lt_remoting_text name,
     struct lt_groups_config *out);
-void lt_groups_forget(struct lt_groups *groups, struct lt_remoting_text name);
 /* A group has members, or is asked for: known from now on. 1: its retry topic
  * has not been seen yet. */
 int lt_groups_join(struct lt_groups *groups, const char *name);
@@ -51,10 +37,33 @@ void lt_groups_retry_seen(struct lt_groups *groups, const char *name, int seen);
 /* 0: an administrator forbade it. Cheap while none is forbidden. */
 int lt_groups_may_consume(
     struct lt_groups *groups, struct lt_remoting_text name);
-/* 352 of one, 201 of all. */
-void lt_groups_write_one(
-    const struct lt_groups_config *config, struct lt_buffer *out);
+void lt_groups_mode(struct lt_groups *groups, const char *group,
+    const char *topic, struct lt_groups_mode *out);
+/* 1: the group pops one of its topics. */
+int lt_groups_pops(struct lt_groups *groups, const char *group);
+/* 201 */
 void lt_groups_write_all(
     struct lt_groups *groups, struct lt_buffer *out, size_t *count_out);
+
+/* --- from the clerk: what leat-queue holds ---------------------------------
+ */
+
+/* A setting is held: of a topic, or, topic "", of the group. LEAT_OK,
+ * LEAT_E_NAME, LEAT_E_LIMIT or LEAT_E_NOMEM. */
+int lt_groups_hear(struct lt_groups *groups, const char *group,
+    const char *topic, const char *text) LT_MUST_CHECK;
+/* Nothing is held of the group, and nobody names it any more. */
+void lt_groups_forget(struct lt_groups *groups, struct lt_remoting_text name);
+/* All that is held will be heard; and it was: what was not heard is not held
+ * any more. */
+void lt_groups_listen(struct lt_groups *groups);
+void lt_groups_heard(struct lt_groups *groups);
+/* A group that is not held yet: 1 and its name. */
+int lt_groups_unheld(struct lt_groups *groups, char name_out[LT_NAME_FIELD]);
+/* Is taken as held, whatever leat-queue says. */
+void lt_groups_let_be(struct lt_groups *groups, const char *name);
+/* A group that has begun or ceased to pop since it was asked: 1 and its name.
+ */
+int lt_groups_turned(struct lt_groups *groups, char name_out[LT_NAME_FIELD]);
 
 #endif

@@ -18,11 +18,11 @@
 #include "leat/status.h"
 #include "proto/name.h"
 #include "remoting/adminjson.h"
-#include "remoting/groups.h"
 #include "remoting/guard.h"
 #include "remoting/mqkeys.h"
 #include "remoting/popask.h"
-#include "remoting/popmodes.h"
+#include "remoting/groupkeep.h"
+#include "remoting/groups.h"
 #include "remoting/popper.h"
 #include "remoting/sharing.h"
 
@@ -123,7 +123,7 @@ lt_popcalls_on_pop(struct lt_call *call)
 	    (struct lt_remoting_text){ask.group, (uint32_t)strlen(ask.group)};
 	if (call->request->code != LT_POP_POP ||
 	    !lt_hub_pops(w->g->hub, group, call->ticket.conn) ||
-	    lt_popmodes_has(w->g->popmodes, ask.group)) {
+	    lt_groups_pops(w->g->groups, ask.group)) {
 		submit(call);
 		return;
 	}
@@ -193,7 +193,7 @@ set_mode(struct leat *leat, struct lt_call *call)
 {
 	const struct lt_gateway *g = call->worker->g;
 	struct lt_adminjson_assignment said;
-	struct lt_popmodes_mode mode;
+	struct lt_groups_mode mode;
 	struct leat_topic topic;
 	int status =
 	    lt_adminjson_assignment(call->body, call->body_bytes, &said);
@@ -209,15 +209,17 @@ set_mode(struct leat *leat, struct lt_call *call)
 	status = leat_topic_describe(leat, said.topic, &topic);
 	if (status != LEAT_OK)
 		return status;
-	(void)lt_groups_join(g->groups, said.group);
-	mode = (struct lt_popmodes_mode){
+	mode = (struct lt_groups_mode){
 	    .is_pop = strcmp(said.mode, "POP") == 0, .share = said.share};
-	status = lt_popmodes_set(g->popmodes, said.group, said.topic, &mode);
+	status = lt_groupkeep_set_mode(
+	    g->groupkeep, leat, said.group, said.topic, &mode);
+	if (status != LEAT_OK)
+		return status;
 	if (!mode.is_pop)
 		lt_hub_pops_not(g->hub, (struct lt_remoting_text){said.group,
 					    (uint32_t)strlen(said.group)});
 	lt_sharing_note(g->sharing, said.group);
-	return status;
+	return LEAT_OK;
 }
 
 void
@@ -263,7 +265,7 @@ has_queue(uint32_t queue, uint32_t queues, size_t place, size_t members,
 /* The same with the queues of some that follow it. */
 static int
 has_shared(uint32_t queue, uint32_t queues, const struct members *m,
-    const struct lt_popmodes_mode *mode, int is_by_circle)
+    const struct lt_groups_mode *mode, int is_by_circle)
 {
 	size_t share = mode->is_pop ? (size_t)mode->share : 0;
 
@@ -293,8 +295,7 @@ put_queue(struct lt_buffer *out, const struct lt_gateway *g, const char *topic,
 /* The queues of a client of the group. */
 static void
 put_share(struct lt_call *call, const struct lt_adminjson_assignment *said,
-    uint32_t queues, const struct members *m,
-    const struct lt_popmodes_mode *mode)
+    uint32_t queues, const struct members *m, const struct lt_groups_mode *mode)
 {
 	const struct lt_gateway *g = call->worker->g;
 	int by_circle = strcmp(said->strategy, "AVG_BY_CIRCLE") == 0;
@@ -326,7 +327,7 @@ assign(struct leat *leat, struct lt_call *call)
 {
 	const struct lt_gateway *g = call->worker->g;
 	struct lt_adminjson_assignment said;
-	struct lt_popmodes_mode mode;
+	struct lt_groups_mode mode;
 	struct members m = {0};
 	struct leat_topic topic;
 	struct lt_remoting_text group;
@@ -339,7 +340,7 @@ assign(struct leat *leat, struct lt_call *call)
 		    "topic, consumerGroup and clientId are needed");
 	group =
 	    (struct lt_remoting_text){said.group, (uint32_t)strlen(said.group)};
-	lt_popmodes_get(g->popmodes, said.group, said.topic, &mode);
+	lt_groups_mode(g->groups, said.group, said.topic, &mode);
 	lt_buffer_init(&m.ids, LT_CALL_BODY_MAX);
 	status = leat_topic_describe(leat, said.topic, &topic);
 	if (status == LEAT_OK)

@@ -328,7 +328,7 @@ find_dead(struct send *s)
 
 	s->is_retry = 1;
 	if (!lt_groups_get(g->groups, group, &config))
-		config.retry_max = LT_GROUPS_RETRY_MAX;
+		config.retry_max = LT_GROUPTEXT_RETRY_MAX;
 	max = config.retry_max;
 	(void)!lt_remoting_i32(h, names[h->code != 10][RECONSUME_MAX], &max);
 	if (s->reconsume <= max &&

@@ -19,7 +19,8 @@
 #include "hub/hub.h"
 #include "hub/offsets.h"
 #include "leat/status.h"
-#include "remoting/popmodes.h"
+#include "remoting/groupkeep.h"
+#include "remoting/groups.h"
 #include "remoting/worker.h"
 
 #define TELL_MS 2000 /* one answer of leat-queue */
@@ -235,7 +236,7 @@ tell(struct lt_sharing *s, struct leat *leat, const char *group, int *any_out)
 	init_ids(&ids);
 	if (lt_hub_about(s->g->hub, name, &about) &&
 	    about.model == LT_HEARTBEAT_CLUSTERING &&
-	    !lt_popmodes_has(s->g->popmodes, group))
+	    !lt_groups_pops(s->g->groups, group))
 		(void)lt_hub_visit(s->g->hub, name, add_id, &ids);
 	status = index_ids(&ids);
 	if (status == LEAT_OK)
@@ -332,8 +333,10 @@ duty(struct leat *leat, int is_last, void *user)
 	/* With the end of this session leat-queue forgets who is remote. */
 	if (commit_all(s, leat) != LEAT_OK && is_last)
 		lt_log_warn("offsets-not-told", "groups=%zu", s->table.used);
-	if (!is_last)
-		tell_all(s, leat, &list);
+	if (is_last)
+		return;
+	lt_groupkeep_round(s->g->groupkeep, leat);
+	tell_all(s, leat, &list);
 }
 
 /* --- life ------------------------------------------------------------------

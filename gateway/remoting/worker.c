@@ -15,10 +15,10 @@
 #include "base/mem.h"
 #include "leat/status.h"
 #include "remoting/asked.h"
+#include "remoting/groupkeep.h"
 #include "remoting/groups.h"
 #include "remoting/guard.h"
 #include "remoting/naming.h"
-#include "remoting/popmodes.h"
 #include "remoting/popper.h"
 #include "remoting/post.h"
 #include "remoting/sharing.h"
@@ -261,7 +261,7 @@ lt_gateway_open(struct lt_gateway *g)
 	if (status == LEAT_OK)
 		status = lt_groups_create(&g->groups);
 	if (status == LEAT_OK)
-		status = lt_popmodes_create(&g->popmodes);
+		status = lt_groupkeep_create(g, &g->groupkeep);
 	if (status == LEAT_OK)
 		status = lt_popper_create(g, &g->popper);
 	return status != LEAT_OK ? status : lt_sharing_create(g, &g->sharing);
@@ -271,15 +271,15 @@ void
 lt_gateway_close(struct lt_gateway *g)
 {
 	lt_popper_destroy(g->popper);
-	lt_popmodes_destroy(g->popmodes);
 	lt_naming_destroy(g->naming);
 	lt_sharing_destroy(g->sharing);
+	lt_groupkeep_destroy(g->groupkeep);
 	lt_groups_destroy(g->groups);
 	lt_guard_destroy(g->guard);
 	lt_post_destroy(g->post);
 	g->popper = NULL;
-	g->popmodes = NULL;
 	g->naming = NULL;
+	g->groupkeep = NULL;
 	g->groups = NULL;
 	g->guard = NULL;
 	g->post = NULL;

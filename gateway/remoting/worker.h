@@ -19,6 +19,7 @@
 #include "tail/tail.h"
 
 struct lt_asked_ask; /* asked.c */
+struct lt_groupkeep;
 struct lt_polled; /* polled.c */
 struct lt_groups;
 struct lt_guard;
@@ -26,7 +27,6 @@ struct lt_hub;
 struct lt_naming;
 struct lt_hub_changes;
 struct lt_options;
-struct lt_popmodes;
 struct lt_popper;
 struct lt_post;
 struct lt_registrar;
@@ -47,11 +47,12 @@ struct lt_gateway {
 	struct lt_clerk *clerk;
 	struct lt_post *post; /* letters between workers */
 	struct lt_groups *groups; /* their configuration */
+	struct lt_groupkeep *groupkeep; /* with leat-queue */
+	uint64_t (*group_changes)(void); /* grows when leat-queue's changes */
 	struct lt_guard *guard; /* NULL: whoever connects may do everything */
 	struct lt_registrar *registrar; /* NULL: nobody else is told */
 	struct lt_naming *naming; /* NULL: no name server here */
 	struct lt_sharing *sharing; /* what leat-queue is told of members */
-	struct lt_popmodes *popmodes; /* which groups are to pop */
 	struct lt_popper *popper; /* takes messages for those who do */
 	const char *broker_name, *cluster_name;
 	const char
@@ -183,10 +184,9 @@ void lt_topiccalls_on_system(struct lt_call *call); /* 305 */
 void lt_topiccalls_on_show(struct lt_call *call); /* 351 */
 
 /* groupcalls.c */
-void lt_groupcalls_on_set(struct lt_call *call); /* 200 */
+void lt_groupcalls_on_set(struct lt_call *call); /* 200, 225 */
 void lt_groupcalls_on_show_all(struct lt_call *call); /* 201 */
 void lt_groupcalls_on_delete(struct lt_call *call); /* 207 */
-void lt_groupcalls_on_set_list(struct lt_call *call); /* 225 */
 void lt_groupcalls_on_groups_of(struct lt_call *call); /* 300 */
 void lt_groupcalls_on_topics_of(struct lt_call *call); /* 343 */
 void lt_groupcalls_on_subscription(struct lt_call *call); /* 345 */

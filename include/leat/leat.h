@@ -326,6 +326,21 @@ LEAT_MUST_CHECK int leat_group_seek(struct leat *leat, const char *group,
     const char *topic, enum leat_from from, int64_t value, int apply,
     int (*each)(const struct leat_group *entry, void *user), void *user);
 /* BUSY while it has members. */
+/*
+ * What administrators have set for a group (NULL: for all), as such and for
+ * single topics; a callback that does not return 0 ends it, and that is
+ * returned. Strings are lent for the call. A session with another host's
+ * broker: LEAT_E_UNSUPPORTED.
+ */
+struct leat_group_setting {
+	const char *group;
+	const char *topic; /* "": the group as such */
+	const char *text; /* lines "name=value", RocketMQ's names; what is not
+			     named has its default */
+};
+LEAT_MUST_CHECK int leat_group_settings(struct leat *leat, const char *group,
+    int (*each)(const struct leat_group_setting *setting, void *user),
+    void *user);
 LEAT_MUST_CHECK int leat_group_delete(struct leat *leat, const char *group);
 
 /* Find messages; each callback's delivery is lent for its duration. topic may

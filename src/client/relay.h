@@ -82,6 +82,16 @@ int lt_relay_remotes(struct leat *leat, const char *group,
  * leat-queue is new and does not know; it will call. */
 int lt_relay_locals(struct leat *leat, const char *group,
     struct lt_buffer *ids_out, size_t *count_out, int timeout_ms) LT_MUST_CHECK;
+/* What is set for a group, as such (topic "") or for a topic: lines
+ * "name=value" in place of those before; only_new: EXISTS if something is set.
+ * Synced when it returns. *changes_out: queue_group_changes as of then. DENIED,
+ * NAME, TOOBIG, LIMIT, TIMEOUT, UNREACHABLE, those of the log. (groupset.c) */
+int lt_relay_group_set(struct leat *leat, const char *group, const char *topic,
+    const char *text, size_t bytes, int only_new, uint64_t *changes_out,
+    int timeout_ms) LT_MUST_CHECK;
+/* The same: nothing any more. NOTFOUND: nothing was. */
+int lt_relay_group_unset(struct leat *leat, const char *group,
+    uint64_t *changes_out, int timeout_ms) LT_MUST_CHECK;
 /* Called from within calls that look at the socket: the local members of a
  * group for which there are remote ones changed; group NULL: leat-queue is a
  * new one, and has to be told all remote ones. Calls nothing here. */

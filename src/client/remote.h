@@ -74,6 +74,7 @@ int lt_fargroup_seek(struct leat *leat, const char *group, const char *topic,
     enum leat_from from, int64_t value, int apply,
     int (*each)(const struct leat_group *entry, void *user),
     void *user) LT_MUST_CHECK;
+int lt_fargroup_settings(struct leat *leat) LT_MUST_CHECK;
 int lt_fargroup_delete(struct leat *leat, const char *group) LT_MUST_CHECK;
 
 int lt_farfind_id(struct leat *leat, const char *topic, const char *id,

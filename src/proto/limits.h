@@ -16,6 +16,8 @@
 #define LT_LANE_MIN 65536
 #define LT_LANE_MAX (256u << 20)
 #define LT_LEVELS_MAX 18 /* delay levels; larger ones are clamped */
+#define LT_SETTING_TEXT_MAX 4096 /* bytes of a setting: refused */
+#define LT_SETTINGS_MAX 131072 /* of all groups: refused */
 #define LT_GROUP_WINDOW_MIN 64
 #define LT_GROUP_WINDOW_MAX 65536
 

@@ -27,6 +27,11 @@
 #define LT_NAME_CONFIG_DELETED "leat_deleted"
 #define LT_NAME_CONFIG_SYSTEM "leat_system"
 
+/* Properties of the others: what is set for a group, as such (no topic) or for
+ * a topic; the body is the text. Has LT_NAME_CONFIG_DELETED, too. */
+#define LT_NAME_SETTING_GROUP "leat_group"
+#define LT_NAME_SETTING_TOPIC "leat_group_topic"
+
 /* Letters, digits, % | _ -; 1 to LT_TOPIC_MAX characters (255 with a %RETRY%
  * or %DLQ% prefix). LEAT_OK or LEAT_E_NAME. */
 int lt_name_topic(const char *name) LT_MUST_CHECK;

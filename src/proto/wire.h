@@ -231,6 +231,24 @@ struct lt_wire_groups { /* tail: entries */
 	uint32_t reserved;
 	uint64_t cursor; /* 0: that was all */
 };
+/* What is set for a group; with a topic: for it. GROUP_SET: the tail is the
+ * text, lines "name=value"; only_new: EXISTS if something is set. GROUP_UNSET:
+ * nothing is set for the group any more. Reply of both: queue_group_changes as
+ * of then. */
+struct lt_wire_group_set {
+	struct lt_wire h;
+	uint32_t only_new;
+	uint32_t reserved;
+	char group[LT_NAME_FIELD];
+	char topic[LT_NAME_FIELD]; /* "": the group as such */
+};
+/* GROUP_SETTINGS: in the tail, count times, each 8-byte aligned. */
+struct lt_wire_setting {
+	uint32_t text_bytes; /* behind it, and a NUL */
+	uint32_t reserved;
+	char group[LT_NAME_FIELD];
+	char topic[LT_NAME_FIELD];
+};
 /* STATUS: fd 0 is the counter segment, read-only. */
 struct lt_wire_status {
 	struct lt_wire h;

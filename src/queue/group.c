@@ -75,6 +75,7 @@ lt_group_init(struct lt_manager *m)
 	TAILQ_INIT(&m->share_waiting);
 	m->share_at_ms = UINT64_MAX;
 	LIST_INIT(&m->claims);
+	lt_groupconf_init(m);
 	/* Ids a client still has from before a restart mean nothing else now.
 	 */
 	lt_secret_random(random, sizeof(random));
@@ -90,6 +91,7 @@ lt_group_fini(struct lt_manager *m)
 	struct lt_kept_table *kept;
 
 	lt_share_fini(m);
+	lt_groupconf_fini(m);
 	for (size_t i = 0; i < m->progress_count; i++)
 		if (m->progress[i] != NULL)
 			lt_group_progress_free(m, m->progress[i]);

@@ -249,6 +249,33 @@ void lt_groupops_on_list(struct lt_job *job);
 void lt_groupops_on_seek(struct lt_job *job);
 void lt_groupops_on_delete(struct lt_job *job);
 
+/* --- groupconf.c: what administrators set for groups -----------------------
+ */
+struct lt_setting {
+	TAILQ_ENTRY(lt_setting) link;
+	uint64_t number; /* grows; an entry that changes keeps its own */
+	size_t text_bytes;
+	char *text;
+	char group[LT_NAME_FIELD];
+	char topic[LT_NAME_FIELD]; /* "": the group as such */
+};
+void lt_groupconf_init(struct lt_manager *m);
+void lt_groupconf_fini(struct lt_manager *m);
+void lt_groupconf_on_set(struct lt_job *job);
+void lt_groupconf_on_unset(struct lt_job *job);
+void lt_groupconf_on_list(struct lt_job *job);
+int lt_groupconf_any(struct lt_manager *m, const char *group);
+/* Log that nothing is set for the group any more; then, when that is durable,
+ * make it so. */
+void lt_groupconf_log_unset(struct lt_job *job, const char *group);
+void lt_groupconf_unset(struct lt_manager *m, const char *group);
+/* Its record; freed by the caller. NULL: no memory. */
+struct lt_wire_append *lt_groupconf_record(
+    const struct lt_setting *setting, size_t *bytes_out);
+/* A record of the configuration topic that is not of a topic. */
+int lt_groupconf_apply(
+    struct lt_manager *m, const struct lt_record_view *v) LT_MUST_CHECK;
+
 /* --- subscribe.c --------------------------------------------------------- */
 void lt_subscribe_on_subscribe(struct lt_job *job);
 void lt_subscribe_on_unsubscribe(struct lt_job *job);

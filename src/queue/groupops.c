@@ -391,7 +391,7 @@ lt_groupops_on_seek(struct lt_job *job)
 /* --- delete -------------------------------------------------------------- */
 
 static void
-log_deletion(struct lt_job *job, const struct lt_group *g)
+log_deletion(struct lt_job *job, const char *name, const struct lt_group *g)
 {
 	struct lt_manager *m = job->m;
 	struct lt_state_batch *batch = lt_mem_alloc(sizeof(*batch));
@@ -400,7 +400,8 @@ log_deletion(struct lt_job *job, const struct lt_group *g)
 		lt_manager_fatal("out of memory");
 	lt_state_batch_init(batch);
 	job->step = LOGGED;
-	for (size_t i = 0; i < m->progress_count; i++) {
+	lt_groupconf_log_unset(job, name);
+	for (size_t i = 0; g != NULL && i < m->progress_count; i++) {
 		const struct lt_progress *p = m->progress[i];
 
 		if (p == NULL || p->group != g)
@@ -411,7 +412,8 @@ log_deletion(struct lt_job *job, const struct lt_group *g)
 		lt_state_batch_job(batch, job);
 		i--;
 	}
-	lt_state_batch_job(batch, job);
+	if (batch->entries > 0)
+		lt_state_batch_job(batch, job);
 	lt_mem_free(batch);
 }
 
@@ -453,22 +455,25 @@ lt_groupops_on_delete(struct lt_job *job)
 	g = lt_group_find(m, req->name);
 	if (job->step == LOGGED) {
 		status = job->status;
+		if (status == LEAT_OK)
+			lt_groupconf_unset(m, req->name);
 		if (status == LEAT_OK && g != NULL)
 			drop_group(m, g);
 		lt_job_done(job, status);
 		return;
 	}
-	if (g == NULL)
+	if (g == NULL && !lt_groupconf_any(m, req->name))
 		status = LEAT_E_NOTFOUND;
 	else if (!(lt_grants_group(m, &job->conn->peer, req->name) &
 		     LT_RIGHT_MANAGE))
 		status = LEAT_E_DENIED;
-	else if (g->members > 0 || lt_share_find(m, req->name) != NULL)
+	else if ((g != NULL && g->members > 0) ||
+		 lt_share_find(m, req->name) != NULL)
 		status = LEAT_E_BUSY;
 	if (status != LEAT_OK) {
 		lt_job_done(job, status);
 		return;
 	}
 	if (lt_state_lock(job) == LEAT_OK)
-		log_deletion(job, g);
+		log_deletion(job, req->name, g);
 }

@@ -47,6 +47,9 @@ static const struct {
     [LT_OP_GROUP_PROGRESS] = {lt_remote_on_progress, STORE},
     [LT_OP_GROUP_REMOTES] = {lt_remote_on_remotes, 0},
     [LT_OP_GROUP_LOCALS] = {lt_remote_on_locals, 0},
+    [LT_OP_GROUP_SET] = {lt_groupconf_on_set, STORE | FINISH},
+    [LT_OP_GROUP_UNSET] = {lt_groupconf_on_unset, STORE | FINISH},
+    [LT_OP_GROUP_SETTINGS] = {lt_groupconf_on_list, 0},
     [LT_OP_FIND] = {lt_query_on_find, 0},
     [LT_OP_STATUS] = {lt_fetch_on_status, 0},
 };

@@ -116,6 +116,10 @@ struct lt_manager {
 	size_t ring_count;
 	uint64_t next_ring;
 
+	struct lt_hash settings; /* struct lt_setting by group and topic */
+	TAILQ_HEAD(, lt_setting) settings_list; /* by number */
+	uint64_t next_setting;
+
 	struct lt_hash groups;
 	struct lt_hash progress_map;
 	struct lt_progress **progress;

@@ -217,16 +217,17 @@ store_ready(struct lt_manager *m, const struct lt_wire_store_ready *msg)
 		lt_manager_fatal("cannot open the log for reading");
 	}
 	m->store_gen = msg->store_gen;
-	lt_topic_announce(m, lt_topic_by_id(m, 1));
-	lt_topic_announce(m, lt_topic_by_id(m, 2));
+	lt_topic_announce(m, lt_topic_by_id(m, LT_STATE_CONFIG));
+	lt_topic_announce(m, lt_topic_by_id(m, LT_STATE_PROGRESS));
 	if (m->loaded) {
 		begin_attach(m);
 		return;
 	}
 	m->phase = LT_PHASE_LOAD;
 	m->pending = 2;
-	lt_storelink_sync(m, 1, 0, LT_NAME_CONFIG_TOPIC, NULL);
-	lt_storelink_sync(m, 2, 0, LT_NAME_PROGRESS_TOPIC, NULL);
+	lt_storelink_sync(m, LT_STATE_CONFIG, 0, LT_NAME_CONFIG_TOPIC, NULL);
+	lt_storelink_sync(
+	    m, LT_STATE_PROGRESS, 0, LT_NAME_PROGRESS_TOPIC, NULL);
 }
 
 void

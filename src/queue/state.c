@@ -1,7 +1,8 @@
 /*
  * state.c - what must survive, as records of the two system topics.
  *
- *   rmq_sys_leat_config    one record per topic configuration, as properties
+ *   rmq_sys_leat_config    one record per topic configuration, as properties;
+ *                          one per setting of a group (groupconf.c)
  *   rmq_sys_leat_progress  records with many entries, as a body:
  *     u16 entry bytes, u8 flags (1 deleted), u8 mode, u32 queue, i64 offset,
  *     u8 group, u8 topic, u8 member lengths, then their characters; big-endian
@@ -28,22 +29,19 @@
 #include "store/consumequeue.h"
 #include "store/reader.h"
 
-#define CONFIG_ID 1
-#define PROGRESS_ID 2
 #define ENTRY_FIXED 19
 #define SCAN_ENTRIES 1024
 #define APPEND_MAX 49152
 
 /* --- making records ------------------------------------------------------ */
 
-/* A whole S_APPEND message; freed by the caller. NULL: no memory. */
-static struct lt_wire_append *
-make_append(uint32_t topic, const char *tag,
+struct lt_wire_append *
+lt_state_record(uint32_t topic, const char *tag,
     const struct lt_record_property *props, size_t prop_count, const void *body,
     size_t body_bytes, size_t *bytes_out)
 {
-	const char *name =
-	    topic == CONFIG_ID ? LT_NAME_CONFIG_TOPIC : LT_NAME_PROGRESS_TOPIC;
+	const char *name = topic == LT_STATE_CONFIG ? LT_NAME_CONFIG_TOPIC
+						    : LT_NAME_PROGRESS_TOPIC;
 	struct lt_record_spec spec = {.topic = name,
 	    .topic_bytes = strlen(name),
 	    .born_ms = lt_clock_wall_ms(),
@@ -101,8 +99,8 @@ make_config(const struct lt_topic *t, size_t *bytes_out)
 		props[i].value = i == 0 ? t->name : text[i];
 		props[i].value_bytes = strlen(props[i].value);
 	}
-	return make_append(
-	    CONFIG_ID, "topic", props, FIELDS, NULL, 0, bytes_out);
+	return lt_state_record(
+	    LT_STATE_CONFIG, "topic", props, FIELDS, NULL, 0, bytes_out);
 }
 
 void
@@ -179,8 +177,8 @@ void
 lt_state_batch_job(struct lt_state_batch *batch, struct lt_job *job)
 {
 	size_t bytes;
-	struct lt_wire_append *msg = make_append(PROGRESS_ID, "progress", NULL,
-	    0, batch->body, batch->bytes, &bytes);
+	struct lt_wire_append *msg = lt_state_record(LT_STATE_PROGRESS,
+	    "progress", NULL, 0, batch->body, batch->bytes, &bytes);
 
 	if (msg == NULL)
 		lt_manager_fatal("out of memory");
@@ -247,8 +245,8 @@ batch_send(struct lt_manager *m, struct lt_state_batch *batch,
 
 	if (batch->entries == 0)
 		return;
-	msg = make_append(PROGRESS_ID, "progress", NULL, 0, batch->body,
-	    batch->bytes, &bytes);
+	msg = lt_state_record(LT_STATE_PROGRESS, "progress", NULL, 0,
+	    batch->body, batch->bytes, &bytes);
 	if (msg != NULL)
 		msg->level = (uint32_t)level;
 	++*calls;
@@ -325,8 +323,9 @@ rewrite_done(struct lt_manager *m, uint64_t number, void *user, int status,
 		lt_log_warn("state-not-logged", "status=\"%s\"",
 		    leat_status_text(status));
 	} else
-		lt_log_info("state-logged", "topics=%zu progress=%zu",
-		    m->topic_count, m->progress_live);
+		lt_log_info("state-logged",
+		    "topics=%zu settings=%zu progress=%zu", m->topic_count,
+		    m->settings.used, m->progress_live);
 	m->rewrite_failed = 0;
 }
 
@@ -335,7 +334,7 @@ mark(struct lt_manager *m, uint32_t topic, const char *tag)
 {
 	size_t bytes;
 	struct lt_wire_append *msg =
-	    make_append(topic, tag, NULL, 0, NULL, 0, &bytes);
+	    lt_state_record(topic, tag, NULL, 0, NULL, 0, &bytes);
 
 	m->rewrite_calls++;
 	append(m, msg, bytes, rewrite_done, 0);
@@ -345,18 +344,25 @@ static void
 rewrite_config(struct lt_manager *m)
 {
 	struct lt_topic *t;
+	const struct lt_setting *s;
 	struct lt_wire_append *msg;
 	size_t cursor = 0, bytes;
 
-	mark(m, CONFIG_ID, "begin");
+	mark(m, LT_STATE_CONFIG, "begin");
 	while ((t = lt_hash_next(&m->topics_by_name, &cursor)) != NULL) {
-		if (t->id <= PROGRESS_ID)
+		if (t->id <= LT_STATE_PROGRESS)
 			continue;
 		msg = make_config(t, &bytes);
 		m->rewrite_calls++;
 		append(m, msg, bytes, rewrite_done, 0);
 	}
-	mark(m, CONFIG_ID, "end");
+	TAILQ_FOREACH(s, &m->settings_list, link)
+	{
+		msg = lt_groupconf_record(s, &bytes);
+		m->rewrite_calls++;
+		append(m, msg, bytes, rewrite_done, 0);
+	}
+	mark(m, LT_STATE_CONFIG, "end");
 }
 
 static void
@@ -367,7 +373,7 @@ rewrite_progress(struct lt_manager *m)
 	if (batch == NULL)
 		lt_manager_fatal("out of memory");
 	lt_state_batch_init(batch);
-	mark(m, PROGRESS_ID, "begin");
+	mark(m, LT_STATE_PROGRESS, "begin");
 	m->progress_records = 0;
 	for (size_t i = 0; i < m->progress_count; i++) {
 		struct lt_progress *p = m->progress[i];
@@ -377,7 +383,7 @@ rewrite_progress(struct lt_manager *m)
 			    rewrite_done, &m->rewrite_calls);
 	}
 	batch_send(m, batch, LEAT_SYNCED, rewrite_done, &m->rewrite_calls);
-	mark(m, PROGRESS_ID, "end");
+	mark(m, LT_STATE_PROGRESS, "end");
 	lt_mem_free(batch);
 }
 
@@ -449,7 +455,7 @@ apply_config(struct lt_manager *m, const struct lt_record_view *v)
 
 	if (lt_record_property(v, LT_NAME_CONFIG_NAME,
 		sizeof(LT_NAME_CONFIG_NAME) - 1, &name, &bytes) != LEAT_OK)
-		return LEAT_OK; /* a mark */
+		return lt_groupconf_apply(m, v);
 	memset(&t, 0, sizeof(t));
 	if (bytes >= sizeof(t.name))
 		return LEAT_E_CORRUPT;
@@ -462,9 +468,10 @@ apply_config(struct lt_manager *m, const struct lt_record_view *v)
 	t.deleted = number_of(v, LT_NAME_CONFIG_DELETED);
 	t.system = number_of(v, LT_NAME_CONFIG_SYSTEM);
 	t.logged = 1;
-	if (t.id <= PROGRESS_ID || t.read_queues < 1 || t.write_queues < 1 ||
-	    t.read_queues > LT_QUEUES_MAX || t.write_queues > LT_QUEUES_MAX ||
-	    t.perm > LEAT_PERM_NONE || t.level > LEAT_SYNCED)
+	if (t.id <= LT_STATE_PROGRESS || t.read_queues < 1 ||
+	    t.write_queues < 1 || t.read_queues > LT_QUEUES_MAX ||
+	    t.write_queues > LT_QUEUES_MAX || t.perm > LEAT_PERM_NONE ||
+	    t.level > LEAT_SYNCED)
 		return LEAT_E_CORRUPT;
 	return lt_topic_put(m, &t);
 }
@@ -595,7 +602,7 @@ load_topic(struct lt_manager *m, uint32_t id, const char *topic, int64_t max)
 			if (entries[i].bytes > 0)
 				status = lt_reader_get(m->reader,
 				    (uint64_t)entries[i].log_offset, &v);
-			if (status == LEAT_OK && id == CONFIG_ID)
+			if (status == LEAT_OK && id == LT_STATE_CONFIG)
 				status = apply_config(m, &v);
 			else if (status == LEAT_OK)
 				status = lt_state_apply_progress(
@@ -605,7 +612,7 @@ load_topic(struct lt_manager *m, uint32_t id, const char *topic, int64_t max)
 			damaged += status != LEAT_OK;
 		}
 	}
-	if (id == PROGRESS_ID)
+	if (id == LT_STATE_PROGRESS)
 		m->progress_records = records;
 	if (damaged > 0)
 		lt_log_error("state-damaged", "topic=%s records=%llu", topic,
@@ -616,15 +623,17 @@ load_topic(struct lt_manager *m, uint32_t id, const char *topic, int64_t max)
 int
 lt_state_load(struct lt_manager *m, int64_t config_max, int64_t progress_max)
 {
-	int status = load_topic(m, CONFIG_ID, LT_NAME_CONFIG_TOPIC, config_max);
+	int status =
+	    load_topic(m, LT_STATE_CONFIG, LT_NAME_CONFIG_TOPIC, config_max);
 
 	if (status == LEAT_OK)
 		status = lt_topic_settle(m);
 	if (status == LEAT_OK)
 		status = load_topic(
-		    m, PROGRESS_ID, LT_NAME_PROGRESS_TOPIC, progress_max);
+		    m, LT_STATE_PROGRESS, LT_NAME_PROGRESS_TOPIC, progress_max);
 	if (status == LEAT_OK)
-		lt_log_info("state-read", "topics=%zu progress=%zu",
-		    m->topic_count, m->progress_live);
+		lt_log_info("state-read",
+		    "topics=%zu settings=%zu progress=%zu", m->topic_count,
+		    m->settings.used, m->progress_live);
 	return status;
 }

@@ -105,9 +105,10 @@ lt_topic_init(struct lt_manager *m)
 	lt_hash_init(&m->topics_by_id);
 	lt_hash_init(&m->seen);
 	m->next_topic = 1;
-	status = put_system(m, 1, LT_NAME_CONFIG_TOPIC);
+	status = put_system(m, LT_STATE_CONFIG, LT_NAME_CONFIG_TOPIC);
 	if (status == LEAT_OK)
-		status = put_system(m, 2, LT_NAME_PROGRESS_TOPIC);
+		status =
+		    put_system(m, LT_STATE_PROGRESS, LT_NAME_PROGRESS_TOPIC);
 	return status;
 }
 
@@ -241,6 +242,6 @@ lt_topic_announce_all(struct lt_manager *m)
 	size_t cursor = 0;
 
 	while ((t = lt_hash_next(&m->topics_by_name, &cursor)) != NULL)
-		if (t->id > 2) /* those went first */
+		if (t->id > LT_STATE_PROGRESS) /* those went first */
 			lt_topic_announce(m, t);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include "base/check.h"
 #include "proto/limits.h"
+#include "proto/record.h"
 #include "queue/job.h"
 
 #define LT_STATE_RECORDS 10000 /* progress records between complete states */
@@ -55,6 +56,13 @@ void lt_topicops_on_delete(struct lt_job *job);
 void lt_topicops_on_list(struct lt_job *job);
 
 /* --- state.c: what is durable, as records of the two system topics ------- */
+/* Ids of the two topics. */
+#define LT_STATE_CONFIG 1
+#define LT_STATE_PROGRESS 2
+/* A whole S_APPEND of one record; freed by the caller. NULL: no memory. */
+struct lt_wire_append *lt_state_record(uint32_t topic, const char *tag,
+    const struct lt_record_property *props, size_t prop_count, const void *body,
+    size_t body_bytes, size_t *bytes_out);
 /* Read both topics back; entries below the maxima must be in the files. */
 int lt_state_load(struct lt_manager *m, int64_t config_max,
     int64_t progress_max) LT_MUST_CHECK;

@@ -45,6 +45,12 @@ lt_counter_set(enum lt_counter c, uint64_t n)
 {
 	atomic_store_explicit(&lt_counter_words[c], n, memory_order_relaxed);
 }
+static inline uint64_t
+lt_counter_get(enum lt_counter c)
+{
+	return atomic_load_explicit(&lt_counter_words[c], memory_order_relaxed);
+}
+#define lt_stat_get(name) lt_counter_get(LT_STAT_##name)
 #define lt_stat_add(name, n) lt_counter_add(LT_STAT_##name, n)
 #define lt_stat_set(name, n) lt_counter_set(LT_STAT_##name, n)
 

@@ -1,4 +1,5 @@
-/* group.c - leat group: list, describe, seek (dry run first), delete. */
+/* group.c - leat group: list, describe, settings, seek (dry run first), delete.
+ */
 #include "config.h"
 #include "tools/tool.h"
 
@@ -164,6 +165,58 @@ lt_tool_group_describe(struct lt_tool *t)
 	return rc;
 }
 
+/* --- settings: one row per line of their texts --- */
+
+static const struct lt_output_column setting_columns[] = {
+    {"group", "GROUP", LT_OUT_PLAIN},
+    {"topic", "TOPIC", LT_OUT_PLAIN},
+    {"name", "NAME", LT_OUT_PLAIN},
+    {"value", "VALUE", LT_OUT_PLAIN},
+};
+
+static int
+add_setting(const struct leat_group_setting *s, void *user)
+{
+	char line[4096];
+	for (const char *at = s->text; *at != '\0';) {
+		int n = (int)strcspn(at, "\n");
+		snprintf(line, sizeof line, "%.*s", n, at);
+		at += n + (at[n] != '\0');
+		char *value = strchr(line, '=');
+		if (value == NULL)
+			continue;
+		*value++ = '\0';
+		struct json_t *o = lt_output_object();
+		lt_output_text(o, "group", s->group);
+		lt_output_text(o, "topic", s->topic);
+		lt_output_text(o, "name", line);
+		lt_output_text(o, "value", value);
+		lt_output_add(user, o);
+	}
+	return 0;
+}
+
+int
+lt_tool_group_settings(struct lt_tool *t)
+{
+	int rc = lt_tool_next(t);
+	if (rc == LEAT_OK)
+		rc = lt_tool_connect(t);
+	if (rc != LEAT_OK)
+		return rc;
+	struct json_t *list = lt_output_list();
+	rc = leat_group_settings(t->leat, t->operands[0], add_setting, list);
+	if (rc != LEAT_OK)
+		lt_tool_fail(t, rc, "group settings");
+	else if (t->json)
+		lt_output_json(list);
+	else
+		lt_output_table(
+		    t, list, setting_columns, LT_COUNT(setting_columns));
+	lt_output_free(list);
+	return rc;
+}
+
 /* --- seek --- */
 
 struct topics {
@@ -283,7 +336,8 @@ lt_tool_group_delete(struct lt_tool *t)
 		rc = lt_tool_connect(t);
 	if (rc != LEAT_OK)
 		return rc;
-	if (!lt_tool_confirm(yes, "Forget the progress of group", group))
+	if (!lt_tool_confirm(
+		yes, "Forget the progress and settings of group", group))
 		return lt_tool_complain(LEAT_E_CLOSED, "nothing was removed");
 	rc = leat_group_delete(t->leat, group);
 	if (rc != LEAT_OK)

@@ -57,6 +57,26 @@ done
 echo remote | remote produce orders || wrong "produce after its death"
 is "messages now" "$(leat consume orders --from begin --exit-at-end | wc -l)" 3002
 
+echo "--- settings that come while it waits for the broker"
+queue=$(pgrep -P "$broker" -x leat-queue)
+old=$(gateway)
+kill -STOP "$queue"
+kill -9 "$old"
+for _ in $(seq 300); do
+	[ -n "$(gateway)" ] && [ "$(gateway)" != "$old" ] && break
+	sleep 0.02
+done
+printf '%s\n' '[access]' 'allow = any topic orders* publish' >>"$conf"
+kill -HUP "$broker"
+for _ in $(seq 300); do
+	heard=$(grep -c "leat-gateway.*settings-changed.*access_rules=1" "$work/log")
+	[ "$heard" != 0 ] && break
+	sleep 0.02
+done
+is "it took them before it served" "$heard" 1
+kill -CONT "$queue"
+echo waited | remote produce orders || wrong "produce after the wait"
+
 echo "--- a port that is taken"
 second=$work/second
 mkdir "$second"

@@ -75,6 +75,12 @@ static const struct {
 	    offsetof(struct lt_wire_seek, group)},
 	0, 0},
     NAME(LT_OP_GROUP_DELETE, lt_wire_name, name),
+    {LT_OP_GROUP_SET,
+	{offsetof(struct lt_wire_group_set, topic),
+	    offsetof(struct lt_wire_group_set, group)},
+	0, 0},
+    NAME(LT_OP_GROUP_UNSET, lt_wire_name, name),
+    NAME(LT_OP_GROUP_SETTINGS, lt_wire_group, group),
     NAME(LT_OP_FIND, lt_wire_find, topic),
     {LT_OP_STATUS, {0, 0}, 0, 0},
 };

@@ -5,6 +5,9 @@
 #include "config.h"
 #include "workerrig.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <jansson.h>
 
 #include "hub/offsets.h"
@@ -447,6 +450,29 @@ test_reset(void **state)
 	assert_int_equal(call(222, NONE, NULL, &r), 1);
 }
 
+/* When the oldest record was stored: never at the price of a search. */
+static void
+check_oldest(void)
+{
+	char path[64];
+	struct reply r;
+	uint8_t byte;
+	int fd;
+
+	assert_int_equal(call(28, NONE, NULL, &r), LT_CODE_SUCCESS);
+	assert_null(strstr(text(&r), "\"earliestMessageTimeStamp\":\"-1\""));
+	snprintf(path, sizeof path, "commitlog/%020d", 0);
+	fd = openat(it.store_dir, path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, 100), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, 100), 1);
+	close(fd);
+	assert_int_equal(call(28, NONE, NULL, &r), LT_CODE_SUCCESS);
+	assert_non_null(
+	    strstr(text(&r), "\"earliestMessageTimeStamp\":\"-1\""));
+}
+
 static void
 test_broker(void **state)
 {
@@ -483,6 +509,7 @@ test_broker(void **state)
 	assert_int_equal(call(306, NONE, NULL, &r), LT_CODE_SUCCESS);
 	assert_int_equal(call(907, NONE, NULL, &r), LT_CODE_SUCCESS);
 	check(&r, "inSyncSlaveNums", "i", 0);
+	check_oldest();
 }
 
 int

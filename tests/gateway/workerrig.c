@@ -12,10 +12,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "hub/hub.h"
+#include "remoting/groupkeep.h"
 #include "remoting/naming.h"
 #include "remoting/popper.h"
 #include "remoting/sharing.h"
@@ -28,23 +30,13 @@ struct lt_guard *rig_guard;
  */
 
 static void
-start_broker(void)
+launch(void)
 {
 	const char *build = getenv("top_builddir");
 	char path[128], conf[128], line[256] = "";
 	int out[2];
-	FILE *f;
 
-	snprintf(it.dir, sizeof it.dir, "/tmp/leat-gw-XXXXXX");
-	assert_non_null(mkdtemp(it.dir));
-	snprintf(it.socket, sizeof it.socket, "%s/leat.sock", it.dir);
 	snprintf(conf, sizeof conf, "%s/test.conf", it.dir);
-	if (rig_settings != NULL) {
-		f = fopen(conf, "w");
-		assert_non_null(f);
-		assert_true(fputs(rig_settings, f) >= 0);
-		assert_int_equal(fclose(f), 0);
-	}
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	it.leatd = fork();
 	assert_true(it.leatd >= 0);
@@ -67,9 +59,87 @@ start_broker(void)
 	}
 	assert_int_equal(strncmp(line, "ready", 5), 0);
 	close(out[0]);
+}
+
+static void
+start_broker(void)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(it.dir, sizeof it.dir, "/tmp/leat-gw-XXXXXX");
+	assert_non_null(mkdtemp(it.dir));
+	snprintf(it.socket, sizeof it.socket, "%s/leat.sock", it.dir);
+	if (rig_settings != NULL) {
+		snprintf(path, sizeof path, "%s/test.conf", it.dir);
+		f = fopen(path, "w");
+		assert_non_null(f);
+		assert_true(fputs(rig_settings, f) >= 0);
+		assert_int_equal(fclose(f), 0);
+	}
+	launch();
 	snprintf(path, sizeof path, "%s/store", it.dir);
 	it.store_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(it.store_dir >= 0);
+}
+
+#define CHILDREN 8
+
+static size_t
+children(pid_t pids[CHILDREN])
+{
+	char path[64], line[4096] = "", *save = NULL;
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(
+	    path, sizeof path, "/proc/%d/task/%d/children", it.leatd, it.leatd);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	(void)!fgets(line, sizeof line, f);
+	fclose(f);
+	for (char *p = strtok_r(line, " ", &save); p != NULL && n < CHILDREN;
+	     p = strtok_r(NULL, " ", &save))
+		pids[n++] = (pid_t)atoi(p);
+	return n;
+}
+
+pid_t
+rig_child(const char *name)
+{
+	pid_t pids[CHILDREN];
+	size_t n = children(pids);
+	char path[64], comm[32];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof path, "/proc/%d/comm", pids[i]);
+		FILE *f = fopen(path, "r");
+		if (f == NULL)
+			continue;
+		comm[0] = '\0';
+		(void)!fgets(comm, sizeof comm, f);
+		fclose(f);
+		if (strncmp(comm, name, strlen(name)) == 0)
+			return pids[i];
+	}
+	return -1;
+}
+
+void
+rig_kill_broker(void)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	pid_t pids[CHILDREN];
+	size_t n = children(pids);
+
+	assert_int_equal(kill(it.leatd, SIGKILL), 0);
+	for (size_t i = 0; i < n; i++)
+		(void)kill(pids[i], SIGKILL);
+	assert_int_equal(waitpid(it.leatd, NULL, 0), it.leatd);
+	for (size_t i = 0; i < n; i++)
+		while (kill(pids[i], 0) == 0)
+			nanosleep(&pause, NULL);
+	launch();
 }
 
 static void *
@@ -129,6 +199,21 @@ no_changes(void)
 	return 0;
 }
 
+/* As leat-queue counts them. One thread at a time. */
+static uint64_t
+group_changes(void)
+{
+	static struct leat_status_report report;
+	static uint64_t last;
+
+	if (leat_status_get(it.watch, &report) != LEAT_OK)
+		return last;
+	for (size_t i = 0; i < report.counter_count; i++)
+		if (strcmp(report.counters[i].name, "queue_group_changes") == 0)
+			last = report.counters[i].value;
+	return last;
+}
+
 int
 rig_setup(void **state)
 {
@@ -147,8 +232,8 @@ rig_setup(void **state)
 	start_broker();
 	session.socket = it.socket;
 	OK(leat_connect(&session, &it.local));
+	OK(leat_connect(&session, &it.watch));
 	OK(lt_hub_create(&hub, &it.g.hub));
-	OK(lt_clerk_start(&session, &it.g.clerk));
 	it.g.broker_name = "broker-a";
 	it.g.cluster_name = "leat";
 	it.g.address = "127.0.0.1:10911";
@@ -157,9 +242,12 @@ rig_setup(void **state)
 	it.g.max_body_bytes = 4 << 20;
 	it.g.default_queues = 4;
 	it.g.auto_create = 1;
+	it.g.group_changes = group_changes;
 	it.g.guard = rig_guard;
 	rig_guard = NULL;
 	OK(lt_gateway_open(&it.g));
+	OK(lt_clerk_start(
+	    &session, lt_groupkeep_load, it.g.groupkeep, &it.g.clerk));
 	OK(lt_naming_create(&(struct lt_names_limits){0}, &it.g.naming));
 	registrar.session = session;
 	OK(lt_registrar_create(&registrar, NULL, &it.registrar));
@@ -201,40 +289,13 @@ rig_teardown(void **state)
 	lt_gateway_close(&it.g);
 	lt_hub_destroy(it.g.hub);
 	leat_close(it.local);
+	leat_close(it.watch);
 	close(it.store_dir);
 	kill(it.leatd, SIGTERM);
 	waitpid(it.leatd, NULL, 0);
 	snprintf(command, sizeof command, "rm -rf '%s'", it.dir);
 	assert_int_equal(system(command), 0);
 	return 0;
-}
-
-pid_t
-rig_child(const char *name)
-{
-	char path[64], line[4096] = "", comm[32];
-	FILE *f;
-	char *save = NULL;
-
-	snprintf(
-	    path, sizeof path, "/proc/%d/task/%d/children", it.leatd, it.leatd);
-	f = fopen(path, "r");
-	assert_non_null(f);
-	(void)!fgets(line, sizeof line, f);
-	fclose(f);
-	for (char *p = strtok_r(line, " ", &save); p != NULL;
-	     p = strtok_r(NULL, " ", &save)) {
-		snprintf(path, sizeof path, "/proc/%s/comm", p);
-		f = fopen(path, "r");
-		if (f == NULL)
-			continue;
-		comm[0] = '\0';
-		(void)!fgets(comm, sizeof comm, f);
-		fclose(f);
-		if (strncmp(comm, name, strlen(name)) == 0)
-			return (pid_t)atoi(p);
-	}
-	return -1;
 }
 
 /* --- a remote client -------------------------------------------------------

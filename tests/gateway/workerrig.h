@@ -35,7 +35,7 @@ struct rig {
 	struct lt_worker *workers[WORKERS];
 	pthread_t threads[WORKERS];
 	uint16_t ports[WORKERS + 1];
-	struct leat *local;
+	struct leat *local, *watch;
 	int fd; /* our connection, with the first worker */
 	int32_t opaque;
 	uint8_t in[1 << 20];
@@ -49,7 +49,9 @@ extern struct lt_guard *rig_guard;
 int rig_setup(void **state);
 int rig_teardown(void **state);
 void rig_stop(void); /* the gateway's threads end; nothing is freed */
-pid_t rig_child(const char *name); /* of leatd; -1: there is none */
+/* A process of the broker; -1: it is not there. */
+pid_t rig_child(const char *name);
+void rig_kill_broker(void); /* -9, all of it; and start it again */
 int rig_connect(int port); /* a worker's number, or NAMES; a descriptor */
 
 /* --- a remote client: what is not said of a connection is of it.fd -------- */

@@ -58,7 +58,7 @@ test_directions(void **state)
 			}
 		}
 	}
-	assert_int_equal(rows, 59);
+	assert_int_equal(rows, 62);
 }
 
 static void
