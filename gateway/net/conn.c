@@ -44,7 +44,8 @@ sniff(struct lt_conn *c)
 		lt_conn_doom(c, LT_NET_TLS);
 		return;
 	}
-	if (is_tls && lt_tls_begin(c) != LEAT_OK) {
+	c->transport = is_tls ? &lt_tls_transport : NULL;
+	if (is_tls && c->transport->begin(c) != LEAT_OK) {
 		lt_conn_doom(c, LT_NET_MEMORY);
 		return;
 	}
@@ -56,16 +57,16 @@ sniff(struct lt_conn *c)
 static void
 greet(struct lt_conn *c)
 {
-	int rc = lt_tls_greet(c);
+	int rc = c->transport->greet(c);
 
 	if (rc == LT_CONN_FAILED)
-		lt_conn_doom(c, LT_NET_TLS);
+		lt_conn_doom(c, c->transport->refusal);
 	if (rc != 1)
 		return;
 	c->phase = LT_PHASE_UP;
 	c->secure = 1;
 	c->net->seen.tls++;
-	/* What came behind the handshake may be inside of TLS already. */
+	/* What came behind the handshake may be inside of it already. */
 	c->unread = 1;
 	lt_conn_again(c);
 	if (c->unsent > 0 || c->drain)
@@ -328,8 +329,9 @@ lt_conn_doom(struct lt_conn *c, enum lt_net_reason reason)
 	c->is_dirty = c->again = 0;
 	TAILQ_REMOVE(&net->idle, c, idle);
 	TAILQ_INSERT_TAIL(&net->dead, c, idle);
-	if (c->phase == LT_PHASE_UP && reason != LT_NET_ERROR)
-		lt_tls_bye(c);
+	if (c->transport != NULL && c->phase == LT_PHASE_UP &&
+	    reason != LT_NET_ERROR)
+		c->transport->bye(c);
 	if (c->interest != 0)
 		event_del(&c->event);
 	c->interest = 0;
@@ -338,6 +340,12 @@ lt_conn_doom(struct lt_conn *c, enum lt_net_reason reason)
 	net->seen.closed[reason]++;
 	net->seen.current--;
 	net->seen.tls -= c->secure;
+}
+
+void
+lt_conn_failed(struct lt_conn *c)
+{
+	lt_conn_doom(c, c->broken ? c->transport->refusal : LT_NET_ERROR);
 }
 
 /* One round's worth; who is closed by a callback in here follows. */
@@ -352,7 +360,8 @@ lt_conn_bury(struct lt_net *net)
 		TAILQ_REMOVE(&net->dead, c, idle);
 		lt_inbound_drop(c);
 		lt_outbound_drop(c);
-		lt_tls_end(c);
+		if (c->transport != NULL)
+			c->transport->end(c);
 		lt_sys.close(c->fd);
 		if (net->owner->closed != NULL)
 			net->owner->closed(c, net->user);
@@ -366,7 +375,8 @@ lt_conn_bury(struct lt_net *net)
 void
 lt_conn_linger(struct lt_conn *c)
 {
-	lt_tls_bye(c);
+	if (c->transport != NULL)
+		c->transport->bye(c);
 	if (c->eof || shutdown(c->fd, SHUT_WR) != 0) {
 		lt_conn_doom(c, LT_NET_OWNER);
 		return;
@@ -381,8 +391,8 @@ lt_conn_take(struct lt_conn *c, void *p, size_t room)
 {
 	ssize_t n;
 
-	if (c->ssl != NULL)
-		return lt_tls_take(c, p, room);
+	if (c->transport != NULL)
+		return c->transport->take(c, p, room);
 	do
 		n = lt_sys.recv(c->fd, p, room, 0);
 	while (n < 0 && errno == EINTR);

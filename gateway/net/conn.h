@@ -28,9 +28,24 @@
 #define LT_LISTENERS_MAX 16
 #define LT_WATCHES_MAX 8
 
-/* What lt_conn_take and lt_conn_give say beside a count of bytes. */
+/* What a transport says beside a count of bytes. */
 #define LT_CONN_WAIT (-1)
 #define LT_CONN_FAILED (-2)
+
+/* What stands between the bytes of a connection and its socket. Plain ones have
+ * none. A table each: tls.c. */
+struct lt_transport {
+	enum lt_net_reason refusal; /* why who breaks its rules is closed */
+	int (*begin)(
+	    struct lt_conn *c); /* the peer has spoken. 0 or negative */
+	int (*greet)(struct lt_conn *c); /* handshake: 1 made, LT_CONN_... */
+	ssize_t (*take)(struct lt_conn *c, void *p, size_t room); /* 0: end */
+	/* Of what is unsent, how much needs not be kept any more. */
+	ssize_t (*give)(struct lt_conn *c);
+	void (*bye)(struct lt_conn *c); /* we write no more */
+	void (*end)(struct lt_conn *c); /* gives back what it has */
+};
+extern const struct lt_transport lt_tls_transport;
 
 enum lt_phase {
 	LT_PHASE_CONNECT, /* connect() is under way */
@@ -64,7 +79,8 @@ struct lt_conn {
 	short interest; /* EV_READ, EV_WRITE as told to libevent */
 	enum lt_net_tls mode;
 	struct lt_tls *tls;
-	struct ssl_st *ssl; /* NULL: plain */
+	const struct lt_transport *transport; /* NULL: plain */
+	struct ssl_st *ssl; /* tls.c's */
 	uint64_t id;
 	void *user;
 	struct sockaddr_in address;
@@ -82,12 +98,12 @@ struct lt_conn {
 	uint64_t flushed, served; /* rounds of these */
 	TAILQ_ENTRY(lt_conn) idle, hello, stalled, dirty, backlog;
 	unsigned more : 1; /* whole frames wait in `in` */
-	unsigned unread : 1; /* bytes wait inside of TLS */
+	unsigned unread : 1; /* bytes wait inside of the transport */
 	unsigned full : 1; /* conn_bytes: neither read from nor served */
 	unsigned blocked : 1; /* the kernel takes no more for now */
-	unsigned turned : 1; /* TLS wants to write before it can read */
+	unsigned turned : 1; /* it wants to write before it can read */
 	unsigned secure : 1; /* handshake made */
-	unsigned broken : 1; /* TLS failed: no more of it */
+	unsigned broken : 1; /* it failed: no more of it */
 	unsigned eof : 1;
 	unsigned drain : 1;
 	unsigned greeting : 1, waiting : 1, is_dirty : 1,
@@ -162,6 +178,7 @@ void lt_listener_fini(struct lt_net *net);
 struct lt_conn *lt_conn_create(struct lt_net *net, int fd,
     const struct sockaddr_in *address, int tag, enum lt_phase phase);
 void lt_conn_doom(struct lt_conn *c, enum lt_net_reason reason);
+void lt_conn_failed(struct lt_conn *c); /* the socket or the transport did */
 void lt_conn_bury(struct lt_net *net); /* destroy the dead */
 void lt_conn_touch(struct lt_conn *c); /* a byte went: not idle */
 void lt_conn_greet(struct lt_conn *c); /* hello_ms from now on */
@@ -185,13 +202,5 @@ void lt_outbound_flush(struct lt_conn *c);
 void lt_outbound_shed(struct lt_conn *c); /* free our own chunks */
 void lt_outbound_drop(struct lt_conn *c); /* everything; done is called */
 void lt_outbound_fini(struct lt_net *net);
-
-/* tls.c: 0 or negative */
-int lt_tls_begin(struct lt_conn *c);
-int lt_tls_greet(struct lt_conn *c); /* handshake: 1 made, LT_CONN_... */
-ssize_t lt_tls_take(struct lt_conn *c, void *p, size_t room);
-ssize_t lt_tls_give(struct lt_conn *c);
-void lt_tls_bye(struct lt_conn *c); /* we write no more; plain: nothing */
-void lt_tls_end(struct lt_conn *c);
 
 #endif

@@ -151,7 +151,7 @@ read_more(struct lt_conn *c)
 	}
 	ssize_t n = lt_conn_take(c, p + had, room);
 	if (n == LT_CONN_FAILED) {
-		lt_conn_doom(c, c->broken ? LT_NET_TLS : LT_NET_ERROR);
+		lt_conn_failed(c);
 	} else if (n == 0) {
 		c->eof = 1;
 		lt_inbound_drop(c);
@@ -161,7 +161,7 @@ read_more(struct lt_conn *c)
 		lt_conn_touch(c);
 		serve(c, p, had + (size_t)n);
 	} else if (c->unread) {
-		lt_conn_again(c); /* TLS of no content: the others first */
+		lt_conn_again(c); /* records of no content: others first */
 	}
 }
 

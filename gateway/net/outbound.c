@@ -248,9 +248,9 @@ lt_outbound_flush(struct lt_conn *c)
 		return;
 	}
 	if (c->unsent > 0 && !c->blocked)
-		n = c->ssl != NULL ? lt_tls_give(c) : give(c);
+		n = c->transport != NULL ? c->transport->give(c) : give(c);
 	if (n == LT_CONN_FAILED) {
-		lt_conn_doom(c, LT_NET_ERROR);
+		lt_conn_failed(c);
 		return;
 	}
 	if (n == LT_CONN_WAIT) {

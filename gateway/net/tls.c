@@ -115,8 +115,8 @@ outcome(struct lt_conn *c, int rc)
 
 /* --- one connection ------------------------------------------------------ */
 
-int
-lt_tls_begin(struct lt_conn *c)
+static int
+begin(struct lt_conn *c)
 {
 	BIO *bio = BIO_new(c->tls->method);
 
@@ -133,8 +133,8 @@ lt_tls_begin(struct lt_conn *c)
 	return LEAT_OK;
 }
 
-int
-lt_tls_greet(struct lt_conn *c)
+static int
+greet(struct lt_conn *c)
 {
 	struct step step;
 
@@ -148,8 +148,8 @@ lt_tls_greet(struct lt_conn *c)
 	return outcome(c, rc) == LT_CONN_WAIT ? LT_CONN_WAIT : LT_CONN_FAILED;
 }
 
-ssize_t
-lt_tls_take(struct lt_conn *c, void *p, size_t room)
+static ssize_t
+take(struct lt_conn *c, void *p, size_t room)
 {
 	struct step step;
 	size_t got = 0;
@@ -201,8 +201,8 @@ front(struct lt_conn *c, size_t *bytes_out)
 }
 
 /* One record; the next follows in the next round, unless this is blocked. */
-ssize_t
-lt_tls_give(struct lt_conn *c)
+static ssize_t
+give(struct lt_conn *c)
 {
 	struct step step;
 	size_t bytes, n = 0;
@@ -220,12 +220,12 @@ lt_tls_give(struct lt_conn *c)
 	return rc == LT_CONN_WAIT ? rc : LT_CONN_FAILED;
 }
 
-void
-lt_tls_bye(struct lt_conn *c)
+static void
+bye(struct lt_conn *c)
 {
 	struct step step;
 
-	if (c->ssl == NULL || c->broken || c->blocked)
+	if (c->broken || c->blocked)
 		return;
 	begin_step(&step, c);
 	step.budget = 0;
@@ -234,12 +234,22 @@ lt_tls_bye(struct lt_conn *c)
 	c->broken = 1;
 }
 
-void
-lt_tls_end(struct lt_conn *c)
+static void
+end(struct lt_conn *c)
 {
 	SSL_free(c->ssl);
 	c->ssl = NULL;
 }
+
+const struct lt_transport lt_tls_transport = {
+    .refusal = LT_NET_TLS,
+    .begin = begin,
+    .greet = greet,
+    .take = take,
+    .give = give,
+    .bye = bye,
+    .end = end,
+};
 
 /* --- certificate and key ------------------------------------------------- */
 
