@@ -20,6 +20,14 @@
 
 /* --- phases -------------------------------------------------------------- */
 
+/* How many are as this one is. */
+static uint64_t *
+secured(struct lt_conn *c)
+{
+	return c->mode == LT_NET_CHANNEL ? &c->net->seen.channels
+					 : &c->net->seen.tls;
+}
+
 /* The first byte says who speaks TLS; it stays in the socket. */
 static void
 sniff(struct lt_conn *c)
@@ -40,16 +48,20 @@ sniff(struct lt_conn *c)
 		return;
 	}
 	int is_tls = first == 0x16; /* a record of the handshake */
-	if (is_tls ? c->mode == LT_NET_TLS_OFF : c->mode == LT_NET_TLS_ONLY) {
+	if (c->mode == LT_NET_CHANNEL) {
+		c->transport = &lt_channels_transport;
+	} else if (is_tls ? c->mode == LT_NET_TLS_OFF
+			  : c->mode == LT_NET_TLS_ONLY) {
 		lt_conn_doom(c, LT_NET_TLS);
 		return;
+	} else if (is_tls) {
+		c->transport = &lt_tls_transport;
 	}
-	c->transport = is_tls ? &lt_tls_transport : NULL;
-	if (is_tls && c->transport->begin(c) != LEAT_OK) {
+	if (c->transport != NULL && c->transport->begin(c) != LEAT_OK) {
 		lt_conn_doom(c, LT_NET_MEMORY);
 		return;
 	}
-	c->phase = is_tls ? LT_PHASE_HELLO : LT_PHASE_UP;
+	c->phase = c->transport != NULL ? LT_PHASE_HELLO : LT_PHASE_UP;
 	if (c->unsent > 0 || c->drain)
 		lt_conn_dirty(c);
 }
@@ -65,7 +77,12 @@ greet(struct lt_conn *c)
 		return;
 	c->phase = LT_PHASE_UP;
 	c->secure = 1;
-	c->net->seen.tls++;
+	*secured(c) += 1;
+	if (c->shaking) {
+		lt_conn_met(c);
+		c->shaking = 0;
+		lt_conn_greet(c); /* the first frame */
+	}
 	/* What came behind the handshake may be inside of it already. */
 	c->unread = 1;
 	lt_conn_again(c);
@@ -195,12 +212,21 @@ lt_conn_touch(struct lt_conn *c)
 	TAILQ_INSERT_TAIL(&c->net->idle, c, idle);
 }
 
+/* Two lists, since handshakes have less time. */
+static struct lt_conns *
+greeters(struct lt_conn *c)
+{
+	return c->shaking ? &c->net->shaking : &c->net->greeting;
+}
+
 void
 lt_conn_met(struct lt_conn *c)
 {
-	if (c->greeting)
-		TAILQ_REMOVE(&c->net->greeting, c, hello);
+	if (!c->greeting)
+		return;
+	TAILQ_REMOVE(greeters(c), c, hello);
 	c->greeting = 0;
+	c->net->seen.half_open -= c->shaking;
 }
 
 void
@@ -208,8 +234,22 @@ lt_conn_greet(struct lt_conn *c)
 {
 	lt_conn_met(c);
 	c->since_ms = lt_net_now(c->net);
-	TAILQ_INSERT_TAIL(&c->net->greeting, c, hello);
+	TAILQ_INSERT_TAIL(greeters(c), c, hello);
 	c->greeting = 1;
+	c->net->seen.half_open += c->shaking;
+}
+
+void
+lt_conn_shake(struct lt_conn *c)
+{
+	struct lt_net *net = c->net;
+
+	lt_conn_met(c);
+	c->shaking = 1;
+	lt_conn_greet(c);
+	if (net->limits.half_open != 0 &&
+	    net->seen.half_open > net->limits.half_open)
+		lt_conn_doom(TAILQ_FIRST(&net->shaking), LT_NET_HALF);
 }
 
 void
@@ -255,6 +295,10 @@ lt_conn_expire(struct lt_net *net)
 		lt_conn_doom(c, c->phase == LT_PHASE_CONNECT  ? LT_NET_UNREACHED
 				: c->phase == LT_PHASE_LINGER ? LT_NET_OWNER
 							      : LT_NET_HELLO);
+	while (limits->shake_ms != 0 &&
+	       (c = TAILQ_FIRST(&net->shaking)) != NULL &&
+	       now - c->since_ms >= limits->shake_ms)
+		lt_conn_doom(c, LT_NET_HELLO);
 	while (limits->stall_ms != 0 &&
 	       (c = TAILQ_FIRST(&net->stalled)) != NULL &&
 	       now - c->stall_ms >= limits->stall_ms)
@@ -339,7 +383,7 @@ lt_conn_doom(struct lt_conn *c, enum lt_net_reason reason)
 	c->reason = reason;
 	net->seen.closed[reason]++;
 	net->seen.current--;
-	net->seen.tls -= c->secure;
+	*secured(c) -= c->secure;
 }
 
 void
@@ -360,11 +404,11 @@ lt_conn_bury(struct lt_net *net)
 		TAILQ_REMOVE(&net->dead, c, idle);
 		lt_inbound_drop(c);
 		lt_outbound_drop(c);
-		if (c->transport != NULL)
-			c->transport->end(c);
 		lt_sys.close(c->fd);
 		if (net->owner->closed != NULL)
 			net->owner->closed(c, net->user);
+		if (c->transport != NULL)
+			c->transport->end(c);
 		net->slots[slot].next = net->free_slot;
 		net->free_slot = slot;
 		lt_mem_free(c);
@@ -452,9 +496,15 @@ lt_conn_address(const struct lt_conn *c)
 }
 
 int
-lt_conn_is_tls(const struct lt_conn *c)
+lt_conn_is_secure(const struct lt_conn *c)
 {
 	return c->secure;
+}
+
+int
+lt_conn_is_unshaken(const struct lt_conn *c)
+{
+	return c->mode == LT_NET_CHANNEL && c->transport != NULL && !c->secure;
 }
 
 enum lt_net_reason

@@ -24,6 +24,7 @@
 #define LT_SPARE_CHUNKS 64 /* kept by a worker for the next reply */
 #define LT_SPARE_LOANS 256
 #define LT_RECORD_BYTES 16384 /* one TLS record */
+#define LT_ROUND_SHAKES 8 /* messages of channels' handshakes */
 #define LT_ROUND_ACCEPTS 64
 #define LT_LISTENERS_MAX 16
 #define LT_WATCHES_MAX 8
@@ -33,7 +34,8 @@
 #define LT_CONN_FAILED (-2)
 
 /* What stands between the bytes of a connection and its socket. Plain ones have
- * none. A table each: tls.c. */
+ * none. A table each: tls.c,
+ * channel.c. */
 struct lt_transport {
 	enum lt_net_reason refusal; /* why who breaks its rules is closed */
 	int (*begin)(
@@ -45,7 +47,7 @@ struct lt_transport {
 	void (*bye)(struct lt_conn *c); /* we write no more */
 	void (*end)(struct lt_conn *c); /* gives back what it has */
 };
-extern const struct lt_transport lt_tls_transport;
+extern const struct lt_transport lt_tls_transport, lt_channels_transport;
 
 enum lt_phase {
 	LT_PHASE_CONNECT, /* connect() is under way */
@@ -78,9 +80,15 @@ struct lt_conn {
 	enum lt_net_reason reason;
 	short interest; /* EV_READ, EV_WRITE as told to libevent */
 	enum lt_net_tls mode;
-	struct lt_tls *tls;
+	union {
+		struct lt_tls *tls;
+		struct lt_channels *channels; /* LT_NET_CHANNEL */
+	};
 	const struct lt_transport *transport; /* NULL: plain */
-	struct ssl_st *ssl; /* tls.c's */
+	union {
+		struct ssl_st *ssl; /* tls.c's */
+		struct lt_sealed *sealed; /* channel.c's */
+	};
 	uint64_t id;
 	void *user;
 	struct sockaddr_in address;
@@ -106,6 +114,7 @@ struct lt_conn {
 	unsigned broken : 1; /* it failed: no more of it */
 	unsigned eof : 1;
 	unsigned drain : 1;
+	unsigned shaking : 1; /* half open: a channel's handshake */
 	unsigned greeting : 1, waiting : 1, is_dirty : 1,
 	    again : 1; /* in list */
 };
@@ -119,7 +128,10 @@ struct lt_listener {
 	int tag;
 	int resting; /* until the next tick */
 	enum lt_net_tls mode;
-	struct lt_tls *tls;
+	union {
+		struct lt_tls *tls;
+		struct lt_channels *channels; /* LT_NET_CHANNEL */
+	};
 };
 
 struct lt_watch {
@@ -147,11 +159,13 @@ struct lt_net {
 	atomic_int stopping; /* set by lt_net_stop, cleared by lt_net_run */
 	int running, ending;
 	int has_now;
+	unsigned shaken; /* messages of handshakes in this round */
 	uint64_t now_ms;
 	struct lt_slot *slots;
 	uint32_t free_slot;
 	struct lt_conns idle; /* all that live, by last activity */
 	struct lt_conns greeting; /* no frame yet, connecting or lingering */
+	struct lt_conns shaking; /* half open channels */
 	struct lt_conns stalled; /* output waits for the peer */
 	struct lt_conns dirty; /* output, or an end, to be looked at */
 	struct lt_conns backlog; /* input left by the last round */
@@ -162,7 +176,8 @@ struct lt_net {
 	struct lt_listener listeners[LT_LISTENERS_MAX];
 	struct lt_watch watches[LT_WATCHES_MAX];
 	uint8_t scratch[LT_SCRATCH_BYTES];
-	uint8_t record[LT_RECORD_BYTES];
+	/* What a transport seals, or opens; of nobody between two calls. */
+	uint8_t record[LT_SCRATCH_BYTES + 65537];
 };
 
 /* net.c */
@@ -183,6 +198,7 @@ void lt_conn_bury(struct lt_net *net); /* destroy the dead */
 void lt_conn_touch(struct lt_conn *c); /* a byte went: not idle */
 void lt_conn_greet(struct lt_conn *c); /* hello_ms from now on */
 void lt_conn_met(struct lt_conn *c); /* no longer */
+void lt_conn_shake(struct lt_conn *c); /* a channel's: shake_ms from now on */
 void lt_conn_wait(struct lt_conn *c, int waits); /* stall_ms, from now on */
 void lt_conn_dirty(struct lt_conn *c);
 void lt_conn_again(struct lt_conn *c); /* into the backlog */
@@ -196,6 +212,11 @@ ssize_t lt_conn_take(struct lt_conn *c, void *p, size_t room); /* 0: end */
 void lt_inbound_ready(struct lt_conn *c); /* readable: one read, its frames */
 void lt_inbound_again(struct lt_conn *c); /* what was left, or more of TLS */
 void lt_inbound_drop(struct lt_conn *c);
+
+/* channel.c: may the peer, whose key is known, be here? */
+int lt_channels_admits(struct lt_conn *c);
+/* Came that address not too often? */
+int lt_channels_welcomes(struct lt_channels *all, uint32_t ip, uint64_t now_ms);
 
 /* outbound.c */
 void lt_outbound_flush(struct lt_conn *c);

@@ -41,14 +41,26 @@ static void
 welcome(struct lt_listener *l, int fd, const struct sockaddr_in *address)
 {
 	struct lt_net *net = l->net;
-	struct lt_conn *c =
-	    lt_conn_create(net, fd, address, l->tag, LT_PHASE_SNIFF);
+	int is_channel = l->mode == LT_NET_CHANNEL;
+	struct lt_conn *c;
 
+	if (is_channel && !lt_channels_welcomes(l->channels,
+			      address->sin_addr.s_addr, lt_net_now(net))) {
+		net->seen.flooded++;
+		lt_sys.close(fd);
+		return;
+	}
+	c = lt_conn_create(net, fd, address, l->tag, LT_PHASE_SNIFF);
 	if (c == NULL)
 		return;
 	c->mode = l->mode;
-	c->tls = l->tls;
+	if (is_channel)
+		c->channels = l->channels;
+	else
+		c->tls = l->tls;
 	net->seen.accepted++;
+	if (is_channel)
+		lt_conn_shake(c);
 	if (net->owner->opened != NULL)
 		net->owner->opened(c, net->user);
 	lt_conn_watch(c);
@@ -101,8 +113,14 @@ lt_listener_fini(struct lt_net *net)
 	net->listener_count = 0;
 }
 
+static int
+taken(int err)
+{
+	return err == EADDRINUSE ? LEAT_E_BUSY : lt_sys_status(err);
+}
+
 int
-lt_net_bind(const struct sockaddr_in *at, int *fd_out)
+lt_net_reserve(const struct sockaddr_in *at, int *fd_out)
 {
 	int one = 1;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -110,27 +128,38 @@ lt_net_bind(const struct sockaddr_in *at, int *fd_out)
 	if (fd < 0)
 		return lt_sys_status(errno);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-	    bind(fd, (const struct sockaddr *)at, sizeof *at) == 0 &&
-	    listen(fd, WAITING_MAX) == 0) {
+	    bind(fd, (const struct sockaddr *)at, sizeof *at) == 0) {
 		*fd_out = fd;
 		return LEAT_OK;
 	}
-	int rc = errno == EADDRINUSE ? LEAT_E_BUSY : lt_sys_status(errno);
+	int rc = taken(errno);
 	lt_sys.close(fd);
 	return rc;
 }
 
 int
-lt_net_listen(struct lt_net *net, int fd, int tag, enum lt_net_tls mode,
-    struct lt_tls *tls)
+lt_net_bind(const struct sockaddr_in *at, int *fd_out)
+{
+	int rc = lt_net_reserve(at, fd_out);
+
+	if (rc == LEAT_OK && listen(*fd_out, WAITING_MAX) != 0) {
+		rc = taken(errno);
+		lt_sys.close(*fd_out);
+	}
+	return rc;
+}
+
+static int
+add(struct lt_net *net, const struct lt_listener *like)
 {
 	struct lt_listener *l = &net->listeners[net->listener_count];
+	int fd = like->fd;
 	int rc = LEAT_OK;
 	int one = 1;
 
 	if (net->listener_count == LT_LISTENERS_MAX)
 		rc = LEAT_E_LIMIT;
-	else if (mode != LT_NET_TLS_OFF && tls == NULL)
+	else if (like->mode != LT_NET_TLS_OFF && like->tls == NULL)
 		rc = LEAT_E_INVALID;
 	/* Accepted sockets inherit it. */
 	else if (evutil_make_socket_nonblocking(fd) != 0 ||
@@ -138,8 +167,8 @@ lt_net_listen(struct lt_net *net, int fd, int tag, enum lt_net_tls mode,
 		     0)
 		rc = lt_sys_status(errno);
 	if (rc == LEAT_OK) {
-		*l = (struct lt_listener){
-		    .net = net, .fd = fd, .tag = tag, .mode = mode, .tls = tls};
+		*l = *like;
+		l->net = net;
 		if (event_assign(&l->event, net->base, fd, EV_READ | EV_PERSIST,
 			incoming, l) != 0 ||
 		    event_add(&l->event, NULL) != 0)
@@ -150,6 +179,30 @@ lt_net_listen(struct lt_net *net, int fd, int tag, enum lt_net_tls mode,
 	else
 		lt_sys.close(fd);
 	return rc;
+}
+
+int
+lt_net_listen(struct lt_net *net, int fd, int tag, enum lt_net_tls mode,
+    struct lt_tls *tls)
+{
+	return add(net, &(struct lt_listener){
+			    .fd = fd, .tag = tag, .mode = mode, .tls = tls});
+}
+
+int
+lt_net_listen_channel(
+    struct lt_net *net, int fd, int tag, struct lt_channels *channels)
+{
+	if (listen(fd, WAITING_MAX) != 0) {
+		int rc = taken(errno);
+
+		lt_sys.close(fd);
+		return rc;
+	}
+	return add(net, &(struct lt_listener){.fd = fd,
+			    .tag = tag,
+			    .mode = LT_NET_CHANNEL,
+			    .channels = channels});
 }
 
 int

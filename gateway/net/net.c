@@ -113,6 +113,7 @@ lt_net_create(const struct lt_net_owner *owner, void *user,
 	net->wake_fd = -1;
 	TAILQ_INIT(&net->idle);
 	TAILQ_INIT(&net->greeting);
+	TAILQ_INIT(&net->shaking);
 	TAILQ_INIT(&net->stalled);
 	TAILQ_INIT(&net->dirty);
 	TAILQ_INIT(&net->backlog);
@@ -199,6 +200,18 @@ lt_net_enforce(struct lt_net *net)
 	}
 }
 
+void
+lt_net_admit_again(struct lt_net *net)
+{
+	struct lt_conn *c, *next;
+
+	for (c = TAILQ_FIRST(&net->idle); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, idle);
+		if (lt_conn_key(c) != NULL && !lt_channels_admits(c))
+			lt_conn_doom(c, LT_NET_STRANGER);
+	}
+}
+
 static void
 serve_backlog(struct lt_net *net)
 {
@@ -241,6 +254,7 @@ end_round(struct lt_net *net)
 	write_dirty(net);
 	lt_conn_bury(net);
 	net->has_now = 0;
+	net->shaken = 0;
 }
 
 int

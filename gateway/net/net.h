@@ -19,12 +19,22 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/check.h"
+#include "base/secret.h"
 
 struct lt_net;
 struct lt_conn;
 struct lt_tls; /* certificate and key, shared by all workers */
+struct lt_channels; /* the same of Leat channels */
 
 #define LT_NET_CONNECTIONS_MAX (1u << 20)
+
+/* Connections that an address may make to a channel's listener; more are closed
+ * before a byte is read. Of LT_BUCKET_SOURCES addresses, those seen last. */
+#define LT_NET_HELLOS_S 20
+#define LT_NET_HELLOS_BURST 100
+/* Usual bounds of struct lt_net_limits. */
+#define LT_NET_HALF_OPEN 1024
+#define LT_NET_SHAKE_MS 5000
 
 /* Times of 0: no limit. They are looked at every tick. */
 struct lt_net_limits {
@@ -38,13 +48,18 @@ struct lt_net_limits {
 	uint32_t idle_ms; /* no byte in either direction: closed */
 	uint32_t stall_ms; /* output waits and nothing is taken: closed */
 	uint32_t hello_ms; /* from accept to the first whole frame; from
-			    * connect until it is up */
+			    * connect until it is up; of a channel, from the
+			    * handshake on */
+	uint32_t half_open; /* channels whose handshake is not made: beyond it
+			     * the oldest is closed; 0: no limit */
+	uint32_t shake_ms; /* from accept to the end of that handshake */
 };
 
 enum lt_net_tls {
 	LT_NET_TLS_OFF, /* a TLS record is refused */
 	LT_NET_TLS_EITHER, /* by the first byte */
-	LT_NET_TLS_ONLY
+	LT_NET_TLS_ONLY,
+	LT_NET_CHANNEL /* lt_net_listen_channel */
 };
 
 enum lt_net_reason {
@@ -53,7 +68,10 @@ enum lt_net_reason {
 	LT_NET_FRAME, /* too large, or refused by cut or frame */
 	LT_NET_ERROR, /* the socket failed: reset, mostly */
 	LT_NET_TLS, /* not the TLS, or the lack of it, that we take */
-	LT_NET_HELLO, /* hello_ms */
+	LT_NET_CHANNEL_BAD, /* not a channel's handshake, or record */
+	LT_NET_STRANGER, /* a channel's peer whose key was not admitted */
+	LT_NET_HALF, /* the oldest of half_open */
+	LT_NET_HELLO, /* hello_ms, shake_ms */
 	LT_NET_IDLE, /* idle_ms */
 	LT_NET_STALL, /* stall_ms */
 	LT_NET_MEMORY, /* largest holder, or no memory for it */
@@ -62,17 +80,19 @@ enum lt_net_reason {
 	LT_NET_REASONS
 };
 
-/* Of this worker; the last four are of now. */
+/* Of this worker; the last six are of now. */
 struct lt_net_counters {
 	uint64_t accepted, connected;
 	uint64_t refused; /* over limits.connections */
+	uint64_t flooded; /* came to a channel's listener too often */
 	uint64_t accept_failed; /* no descriptor or memory: listener rests */
 	uint64_t closed[LT_NET_REASONS];
-	uint64_t bytes_in, bytes_out; /* without TLS */
+	uint64_t bytes_in, bytes_out; /* without TLS and channel */
 	uint64_t frames;
 	uint64_t rounds;
 	uint64_t current; /* connections */
-	uint64_t tls; /* of them */
+	uint64_t tls, channels; /* of them, handshake made */
+	uint64_t half_open; /* channels, handshake not made */
 	uint64_t unsent; /* bytes, with what is lent */
 	uint64_t memory; /* bytes of buffers, without what is lent */
 };
@@ -86,6 +106,11 @@ struct lt_net_owner {
 	 * sends it only when its peer has spoken (who is to speak TLS is not
 	 * known before). */
 	void (*opened)(struct lt_conn *c, void *user);
+	/* May the peer with that key, which it has proven to have, use this
+	 * channel? NULL: nobody may. Asked behind the handshake, and by
+	 * lt_net_admit_again(). Closes nothing. */
+	int (*admit)(
+	    struct lt_conn *c, const uint8_t key[LT_SECRET_KEY], void *user);
 	/* One whole frame, lent for the call, writable. Negative: close. */
 	int (*frame)(struct lt_conn *c, uint8_t *p, size_t bytes, void *user);
 	/* All frames of this round were handed over, before output is written
@@ -107,11 +132,18 @@ int lt_net_create(const struct lt_net_owner *owner, void *user,
 void lt_net_destroy(struct lt_net *net);
 /* A listening socket (SO_REUSEADDR). LEAT_E_BUSY: the address is taken. */
 int lt_net_bind(const struct sockaddr_in *at, int *fd_out) LT_MUST_CHECK;
+/* The same; nobody can connect before lt_net_listen_channel(). */
+int lt_net_reserve(const struct sockaddr_in *at, int *fd_out) LT_MUST_CHECK;
 /* A bound, listening socket (taken, whatever is returned). tag: lt_conn_tag of
  * its connections. tls (borrowed): NULL only with LT_NET_TLS_OFF. Several
  * workers share a port by a dup() each. */
 int lt_net_listen(struct lt_net *net, int fd, int tag, enum lt_net_tls mode,
     struct lt_tls *tls) LT_MUST_CHECK;
+/* The same for Leat channels. LEAT_E_BUSY: somebody else listens there. */
+int lt_net_listen_channel(struct lt_net *net, int fd, int tag,
+    struct lt_channels *channels) LT_MUST_CHECK;
+/* Ask `admit` of every channel again; who is not admitted is closed. */
+void lt_net_admit_again(struct lt_net *net);
 /* A connection that we open: `opened` is called when it is up, else `closed`
  * alone; neither if this fails. */
 int lt_net_connect(struct lt_net *net, const struct sockaddr_in *to, int tag,
@@ -137,7 +169,12 @@ struct lt_conn *lt_conn_find(struct lt_net *net, uint64_t id); /* NULL: gone */
 int lt_conn_tag(const struct lt_conn *c);
 const char *lt_conn_peer(const struct lt_conn *c); /* "127.0.0.1:4711" */
 const struct sockaddr_in *lt_conn_address(const struct lt_conn *c);
-int lt_conn_is_tls(const struct lt_conn *c);
+/* Its TLS or channel is up. */
+int lt_conn_is_secure(const struct lt_conn *c);
+/* The proven public key of a channel's peer, also in `closed`; NULL: none. */
+const uint8_t *lt_conn_key(const struct lt_conn *c);
+/* In `closed`: a channel's handshake that was begun, and not made. */
+int lt_conn_is_unshaken(const struct lt_conn *c);
 enum lt_net_reason lt_conn_reason(const struct lt_conn *c); /* in `closed` */
 void lt_conn_user_set(struct lt_conn *c, void *user);
 void *lt_conn_user(const struct lt_conn *c);
@@ -165,5 +202,13 @@ void lt_conn_drain(struct lt_conn *c);
 int lt_tls_load(const char *cert_file, const char *key_file,
     struct lt_tls **out, char *error_out, size_t error_bytes) LT_MUST_CHECK;
 void lt_tls_free(struct lt_tls *tls); /* after the last lt_net_destroy */
+
+/* secret: the broker's; copied. LEAT_E_NOMEM. */
+int lt_channels_create(const uint8_t secret[LT_SECRET_KEY],
+    struct lt_channels **out) LT_MUST_CHECK;
+/* Wipes all keys; after the last lt_net_destroy. */
+void lt_channels_destroy(struct lt_channels *channels);
+/* Connections that have keys in memory, and one for the broker's. */
+size_t lt_channels_pieces(struct lt_channels *channels);
 
 #endif

@@ -32,6 +32,7 @@ const struct lt_net_limits rig_limits = {.frame_bytes = 16 << 20,
     .hello_ms = 10000};
 
 struct rig rig;
+int (*rig_admits)(const uint8_t key[LT_SECRET_KEY]);
 
 static pthread_t thread;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -39,6 +40,7 @@ static pthread_cond_t copied = PTHREAD_COND_INITIALIZER;
 static struct lt_net_counters copy; /* under lock */
 static int wants_copy; /* under lock */
 static int wants_release; /* under lock */
+static int wants_admission; /* under lock */
 static unsigned live; /* connections; under lock */
 static uint16_t wants_connect; /* under lock */
 static int connect_closes; /* under lock */
@@ -252,6 +254,7 @@ closed(struct lt_conn *c, void *user)
 {
 	rig.closed++;
 	rig.last_reason = lt_conn_reason(c);
+	rig.unshaken += lt_conn_is_unshaken(c) != 0;
 	LT_ASSERT(lt_conn_find(rig.net, lt_conn_id(c)) == NULL);
 	for (unsigned i = 0; i < all_count; i++)
 		if (all[i] == c)
@@ -301,6 +304,9 @@ woken(void *user)
 	if (wants_release)
 		release();
 	wants_release = 0;
+	if (wants_admission)
+		lt_net_admit_again(rig.net);
+	wants_admission = 0;
 	to.sin_port = wants_connect;
 	connects = wants_connect != 0;
 	pthread_mutex_unlock(&lock);
@@ -324,8 +330,16 @@ tick(uint64_t now_ms, void *user)
 	rig.ticks++;
 }
 
+static int
+admit(struct lt_conn *c, const uint8_t key[LT_SECRET_KEY], void *user)
+{
+	LT_ASSERT(memcmp(lt_conn_key(c), key, LT_SECRET_KEY) == 0);
+	return rig_admits != NULL && rig_admits(key);
+}
+
 static const struct lt_net_owner owner = {.cut = cut,
     .opened = opened_noted,
+    .admit = admit,
     .frame = frame,
     .woken = woken,
     .tick = tick,
@@ -340,9 +354,9 @@ run(void *user)
 
 /* --- its control --------------------------------------------------------- */
 
-void
-rig_start(const struct lt_net_limits *limits, enum lt_net_tls mode,
-    struct lt_tls *tls)
+static void
+start(const struct lt_net_limits *limits, enum lt_net_tls mode,
+    struct lt_tls *tls, struct lt_channels *channels)
 {
 	struct sockaddr_in at = {
 	    .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -361,8 +375,25 @@ rig_start(const struct lt_net_limits *limits, enum lt_net_tls mode,
 	assert_int_equal(lt_net_bind(&at, &fd), LEAT_OK);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &bytes), 0);
 	rig.port = at.sin_port;
-	assert_int_equal(lt_net_listen(rig.net, fd, 1, mode, tls), LEAT_OK);
+	assert_int_equal(mode == LT_NET_CHANNEL
+			     ? lt_net_listen_channel(rig.net, fd, 1, channels)
+			     : lt_net_listen(rig.net, fd, 1, mode, tls),
+	    LEAT_OK);
 	assert_int_equal(pthread_create(&thread, NULL, run, NULL), 0);
+}
+
+void
+rig_start(const struct lt_net_limits *limits, enum lt_net_tls mode,
+    struct lt_tls *tls)
+{
+	start(limits, mode, tls, NULL);
+}
+
+void
+rig_start_channel(
+    const struct lt_net_limits *limits, struct lt_channels *channels)
+{
+	start(limits, LT_NET_CHANNEL, NULL, channels);
 }
 
 void
@@ -412,6 +443,15 @@ rig_release(void)
 {
 	pthread_mutex_lock(&lock);
 	wants_release = 1;
+	pthread_mutex_unlock(&lock);
+	lt_net_wake(rig.net);
+}
+
+void
+rig_admit_again(void)
+{
+	pthread_mutex_lock(&lock);
+	wants_admission = 1;
 	pthread_mutex_unlock(&lock);
 	lt_net_wake(rig.net);
 }

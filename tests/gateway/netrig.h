@@ -32,6 +32,7 @@ struct rig {
 	uint16_t port;
 	struct lt_net_counters counters; /* after rig_stop, as of then */
 	unsigned opened, closed, lent, given_back, woken, ticks, late;
+	unsigned unshaken; /* handshakes begun, not made */
 	enum lt_net_reason last_reason;
 };
 
@@ -41,6 +42,13 @@ extern struct rig rig;
 /* A loop with one listener on a free port of 127.0.0.1. */
 void rig_start(const struct lt_net_limits *limits, enum lt_net_tls mode,
     struct lt_tls *tls);
+/* The same for Leat channels. */
+void rig_start_channel(
+    const struct lt_net_limits *limits, struct lt_channels *channels);
+/* Who may come in by a channel; NULL: nobody. In the loop's thread. */
+extern int (*rig_admits)(const uint8_t key[LT_SECRET_KEY]);
+/* Ask that again of those who are there. */
+void rig_admit_again(void);
 /* Stop and destroy; asserts that everything lent came back, that every
  * connection opened was closed and that nothing is held. */
 void rig_stop(void);
