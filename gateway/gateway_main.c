@@ -10,7 +10,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +23,7 @@
 #include "base/fdpass.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/sys.h"
 #include "hub/hub.h"
 #include "leat/status.h"
@@ -31,12 +31,14 @@
 #include "proto/options.h"
 #include "proto/wire.h"
 #include "remoting/clerk.h"
+#include "remoting/entrances.h"
 #include "remoting/groupkeep.h"
 #include "remoting/guard.h"
 #include "remoting/naming.h"
 #include "remoting/popper.h"
 #include "remoting/registrar.h"
 #include "remoting/sharing.h"
+#include "remoting/visitors.h"
 #include "remoting/worker.h"
 #include "shm/counter.h"
 #include "supervisor/sandbox.h"
@@ -46,11 +48,7 @@
 #define CONNECT_MS 500
 #define HELLO_MS 60000
 #define LEAVE_MS 300 /* for name servers to hear of our end */
-#define BIND_TRIES 30 /* of 10 ms: a predecessor is going */
 #define LANE_BYTES (4u << 20)
-#define NAMES_PORT 9876
-#define VIP_BELOW 2 /* some clients send to the port two lower */
-#define LISTENERS_MAX 16
 #define WORKERS_MAX 64
 #define THREADS_DEFAULT_MAX 4
 
@@ -60,21 +58,14 @@ enum {
 	START_FDS
 };
 
-struct listener {
-	int fd;
-	enum lt_role role;
-};
-
 static struct {
 	struct lt_options options;
 	struct lt_segment counters;
 	int dir, store_dir;
-	struct listener listeners[LISTENERS_MAX];
-	size_t listener_count;
+	struct lt_entrances entrances;
 	struct sockaddr_in servers[LT_REGISTRAR_SERVERS_MAX];
 	size_t server_count;
 	char address[80]; /* that clients dial */
-	struct lt_tls *tls;
 	struct lt_accounts *accounts; /* the guard's, once there is one */
 	const struct lt_account *account; /* that we sign with */
 	struct lt_gateway g;
@@ -179,123 +170,19 @@ group_changes(void)
 	return lt_counter_read(&it.counters, LT_STAT_queue_group_changes);
 }
 
-/* --- addresses -------------------------------------------------------------
+/* --- what is needed of files and names -------------------------------------
  */
 
-/* HOST:PORT; looks the host up. */
 static int
-resolve(const char *text, struct sockaddr_in *out)
+has(enum lt_role role)
 {
-	struct addrinfo hints = {
-	    .ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
-	struct addrinfo *found = NULL;
-	char host[256];
-	const char *colon = strrchr(text, ':');
-
-	if (colon == NULL || colon == text ||
-	    (size_t)(colon - text) >= sizeof host)
-		return -1;
-	snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
-	if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || found == NULL)
-		return -1;
-	memcpy(out, found->ai_addr, sizeof *out);
-	freeaddrinfo(found);
-	return out->sin_port != 0 ? 0 : -1;
-}
-
-static void
-add_listener(int fd, const char *name, uint16_t port, enum lt_role role)
-{
-	if (it.listener_count == LISTENERS_MAX)
-		fatal("setting=gateway.%s fix=\"name at most %d addresses\"",
-		    name, LISTENERS_MAX / 2);
-	it.listeners[it.listener_count++] =
-	    (struct listener){.fd = fd, .role = role};
-	lt_log_info("listening", "role=%s port=%u", name, port);
-}
-
-/* Where the setting says: it must be free, now or when a predecessor is gone.
- */
-static void
-open_listener(const char *name, const char *text, enum lt_role role)
-{
-	const struct timespec pause = {.tv_nsec = 10000000};
-	struct sockaddr_in at;
-	int fd, rc = LEAT_E_BUSY;
-
-	if (resolve(text, &at) != 0)
-		fatal("setting=gateway.%s value=\"%s\" fix=\"write HOST:PORT, "
-		      "an address of this host\"",
-		    name, text);
-	for (int i = 0; rc == LEAT_E_BUSY && i < BIND_TRIES; i++) {
-		if (i > 0)
-			nanosleep(&pause, NULL);
-		rc = lt_net_bind(&at, &fd);
-	}
-	if (rc != LEAT_OK)
-		fatal("setting=gateway.%s value=\"%s\" status=%s fix=\"stop "
-		      "who listens there, or write another address\"",
-		    name, text, leat_status_name(rc));
-	add_listener(fd, name, ntohs(at.sin_port), role);
-}
-
-static void
-open_listeners(const char *name, char *list, enum lt_role role)
-{
-	char *rest = NULL;
-
-	if (strcmp(list, "none") == 0)
-		return;
-	for (char *s = strtok_r(list, ";, ", &rest); s != NULL;
-	     s = strtok_r(NULL, ";, ", &rest))
-		open_listener(name, s, role);
-}
-
-/* Not configured: on loopback, if it is free. */
-static void
-open_default(const char *name, uint16_t port, enum lt_role role)
-{
-	struct sockaddr_in at = {.sin_family = AF_INET,
-	    .sin_port = htons(port),
-	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd;
-	int rc = lt_net_bind(&at, &fd);
-
-	if (rc == LEAT_OK)
-		add_listener(fd, name, port, role);
-	else
-		lt_log_warn("not-listening",
-		    "role=%s port=%u status=%s fix=\"set gateway.%s to "
-		    "another address, or to none\"",
-		    name, port, leat_status_name(rc), name);
-}
-
-static void
-open_all(struct lt_options *o)
-{
-	uint16_t port = (uint16_t)o->broker_port;
-
-	if (o->gateway_listen[0] != 0)
-		open_listeners("listen", o->gateway_listen, LT_ROLE_BROKER);
-	else {
-		open_default("listen", port, LT_ROLE_BROKER);
-		if (port > VIP_BELOW)
-			open_default("listen", (uint16_t)(port - VIP_BELOW),
-			    LT_ROLE_BROKER);
-	}
-	if (o->gateway_names[0] != 0)
-		open_listeners("names", o->gateway_names, LT_ROLE_NAMES);
-	else
-		open_default("names", NAMES_PORT, LT_ROLE_NAMES);
+	return lt_entrances_has(&it.entrances, role);
 }
 
 static int
-has_role(enum lt_role role)
+is_broker(void)
 {
-	for (size_t i = 0; i < it.listener_count; i++)
-		if (it.listeners[i].role == role)
-			return 1;
-	return 0;
+	return has(LT_ROLE_BROKER) || has(LT_ROLE_CHANNEL);
 }
 
 static void
@@ -309,27 +196,13 @@ find_servers(void)
 		if (it.server_count == LT_REGISTRAR_SERVERS_MAX)
 			fatal("setting=gateway.namesrv fix=\"name at most %d\"",
 			    LT_REGISTRAR_SERVERS_MAX);
-		if (resolve(s, &it.servers[it.server_count]) != 0)
+		if (lt_entrances_resolve(s, &it.servers[it.server_count]) != 0)
 			fatal(
 			    "setting=gateway.namesrv value=\"%s\" fix=\"write "
 			    "HOST:PORT of a host that can be looked up\"",
 			    s);
 		it.server_count++;
 	}
-}
-
-static void
-load_tls(void)
-{
-	char why[200];
-
-	if (it.options.gateway_tls == LT_NET_TLS_OFF)
-		return;
-	if (lt_tls_load(it.options.gateway_tls_cert, it.options.gateway_tls_key,
-		&it.tls, why, sizeof why) != LEAT_OK)
-		fatal("setting=gateway.tls_cert why=\"%s\" fix=\"name readable "
-		      "PEM files in gateway.tls_cert and gateway.tls_key\"",
-		    why);
 }
 
 static void
@@ -382,21 +255,6 @@ thread_count(void)
 }
 
 static void
-share_listeners(struct lt_worker *w)
-{
-	for (size_t i = 0; i < it.listener_count; i++) {
-		const struct listener *l = &it.listeners[i];
-		int fd;
-
-		fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
-		if (fd < 0 || lt_net_listen(w->net, fd, (int)l->role,
-				  (enum lt_net_tls)it.options.gateway_tls,
-				  it.tls) != LEAT_OK)
-			fatal("what=\"cannot listen\"");
-	}
-}
-
-static void
 start_workers(const struct leat_options *session)
 {
 	size_t n = thread_count();
@@ -410,7 +268,9 @@ start_workers(const struct leat_options *session)
 		    (uint32_t)((it.options.gateway_connections + n - 1) / n),
 		.idle_ms = (uint32_t)it.options.gateway_idle_ms,
 		.stall_ms = (uint32_t)it.options.gateway_stall_ms,
-		.hello_ms = HELLO_MS},
+		.hello_ms = HELLO_MS,
+		.half_open = (uint32_t)((LT_NET_HALF_OPEN + n - 1) / n),
+		.shake_ms = LT_NET_SHAKE_MS},
 	};
 	sigset_t all, before;
 	int rc;
@@ -424,7 +284,9 @@ start_workers(const struct leat_options *session)
 			fatal("what=\"a worker cannot start\" status=%s "
 			      "why=\"%s\"",
 			    leat_status_name(rc), leat_error(NULL));
-		share_listeners(it.workers[i]);
+		if (lt_entrances_share(&it.entrances, it.workers[i], 0) !=
+		    LEAT_OK)
+			fatal("what=\"cannot listen\"");
 		it.worker_count++;
 	}
 	for (size_t i = 0; i < n; i++)
@@ -477,10 +339,25 @@ closed(struct lt_conn *c, void *user)
 }
 
 static void
+count_all(void)
+{
+	const struct lt_visitors *v = it.g.visitors;
+
+	lt_stat_set(gateway_refused, lt_guard_refused(it.g.guard));
+	lt_stat_set(gateway_channels, lt_visitors_count(v, LT_VISIT_UP));
+	lt_stat_set(
+	    gateway_half_open, lt_visitors_count(v, LT_VISIT_HALF_OPEN));
+	lt_stat_set(gateway_handshakes, lt_visitors_count(v, LT_VISIT_MADE));
+	lt_stat_set(gateway_unshaken, lt_visitors_count(v, LT_VISIT_REFUSED));
+	lt_stat_set(gateway_flooded, lt_visitors_count(v, LT_VISIT_FLOODED));
+	lt_stat_set(gateway_revoked, lt_visitors_count(v, LT_VISIT_REVOKED));
+}
+
+static void
 tick(uint64_t now_ms, void *user)
 {
 	lt_worker_count(it.workers, it.worker_count);
-	lt_stat_set(gateway_refused, lt_guard_refused(it.g.guard));
+	count_all();
 	if (it.is_stopping && now_ms >= it.leave_ms)
 		lt_net_stop(it.net);
 	else if (!it.is_stopping && it.registrar != NULL)
@@ -569,7 +446,8 @@ start_main_loop(const struct leat_options *session)
 	struct lt_registrar_config config = {
 	    .gateway = &it.g,
 	    .servers = it.servers,
-	    .server_count = it.server_count,
+	    /* Others find us by a plain port only. */
+	    .server_count = has(LT_ROLE_BROKER) ? it.server_count : 0,
 	    .account = it.account,
 	    .session = *session,
 	    .topic_changes = topic_changes,
@@ -577,7 +455,7 @@ start_main_loop(const struct leat_options *session)
 	int rc = lt_net_create(&owner, NULL, &limits, TICK_MS, &it.net);
 
 	/* Who serves no clients is no broker to be told of. */
-	if (rc == LEAT_OK && has_role(LT_ROLE_BROKER))
+	if (rc == LEAT_OK && is_broker())
 		rc = lt_registrar_create(&config, it.net, &it.registrar);
 	if (rc == LEAT_OK)
 		rc = lt_net_watch(it.net, SUPERVISOR_FD, control_ready, NULL);
@@ -592,14 +470,17 @@ start_main_loop(const struct leat_options *session)
 static void
 before_sandbox(void)
 {
+	char why[600];
+
 	if (lt_sys_mkdirs(it.dir, "store") != LEAT_OK ||
 	    (it.store_dir = lt_sys.openat(
 		 it.dir, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
 		fatal("what=\"cannot open DIR/store\" error=\"%s\"",
 		    strerror(errno));
-	open_all(&it.options);
+	if (lt_entrances_open(
+		&it.entrances, &it.options, it.dir, why, sizeof why) != LEAT_OK)
+		fatal("%s", why);
 	find_servers();
-	load_tls();
 	load_accounts();
 	lt_namesjson_seed();
 }
@@ -608,22 +489,18 @@ static void
 share(void)
 {
 	const struct lt_options *o = &it.options;
-	struct lt_names_limits names = {0};
-	struct sockaddr_in at;
-	socklen_t n = sizeof at;
+	const struct lt_hub_limits hub = {0};
+	struct lt_names_limits names = {
+	    .port = lt_entrances_port(&it.entrances, LT_ROLE_NAMES)};
 	struct in_addr ip;
-	int rc = lt_hub_create(&(struct lt_hub_limits){0}, &it.g.hub);
+	int rc = lt_hub_create(&hub, &it.g.hub);
 
 	it.g.group_changes = group_changes;
-	for (size_t i = 0; i < it.listener_count; i++)
-		if (it.listeners[i].role == LT_ROLE_NAMES &&
-		    getsockname(it.listeners[i].fd, (void *)&at, &n) == 0)
-			names.port = ntohs(at.sin_port);
 	if (rc == LEAT_OK)
 		rc = lt_gateway_open(&it.g);
-	if (rc == LEAT_OK && it.accounts != NULL)
+	if (rc == LEAT_OK)
 		rc = lt_guard_create(it.accounts, o, &it.g.guard);
-	if (rc == LEAT_OK && has_role(LT_ROLE_NAMES))
+	if (rc == LEAT_OK && (has(LT_ROLE_NAMES) || has(LT_ROLE_CHANNEL)))
 		rc = lt_naming_create(&names, &it.g.naming);
 	if (rc != LEAT_OK)
 		fatal("what=\"out of memory\"");
@@ -637,8 +514,9 @@ share(void)
 	it.g.auto_create = o->queue_auto_create != 0;
 	snprintf(it.address, sizeof it.address, "%s:%u", o->broker_host,
 	    (unsigned)o->broker_port);
-	if (has_role(LT_ROLE_BROKER)) /* else nobody is to dial us */
+	if (is_broker()) /* else nobody is to dial us */
 		it.g.address = it.address;
+	it.g.entrances = &it.entrances;
 	it.g.options = o;
 }
 
@@ -670,6 +548,8 @@ main(void)
 	struct leat_options session = {.name = "leat-gateway"};
 
 	lt_log_init("leat-gateway", LT_LOG_INFO);
+	if (lt_secret_init() != LEAT_OK)
+		fatal("what=\"libsodium does not start\"");
 	lt_sys_fp_init();
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN); /* the supervisor decides */
@@ -695,7 +575,7 @@ main(void)
 	lt_net_destroy(it.net);
 	lt_registrar_destroy(it.registrar);
 	lt_hub_destroy(it.g.hub);
-	lt_tls_free(it.tls);
+	lt_entrances_close(&it.entrances);
 	lt_log_info("stopped", "workers=%zu", it.worker_count);
 	return 0;
 }

@@ -19,20 +19,26 @@ quote(struct lt_buffer *out, const char *text)
 }
 
 static void
-write_addresses(const struct lt_tables_group *group, struct lt_buffer *out)
+write_addresses(const struct lt_tables_group *group, const char *ours,
+    struct lt_buffer *out)
 {
 	lt_buffer_text(out, "\"brokerAddrs\":{");
-	for (size_t i = 0; group != NULL && i < group->broker_count; i++)
+	for (size_t i = 0; group != NULL && i < group->broker_count; i++) {
+		const struct lt_tables_broker *b = &group->brokers[i];
+
 		lt_buffer_format(out, "%s\"%lld\":\"%s\"", i == 0 ? "" : ",",
-		    (long long)group->brokers[i].id, group->brokers[i].address);
+		    (long long)b->id,
+		    b->conn == 0 && ours != NULL ? ours : b->address);
+	}
 	lt_buffer_text(out, "}");
 }
 
 static void
-write_group(const struct lt_tables_group *group, struct lt_buffer *out)
+write_group(const struct lt_tables_group *group, const char *ours,
+    struct lt_buffer *out)
 {
 	lt_buffer_text(out, "{");
-	write_addresses(group, out);
+	write_addresses(group, ours, out);
 	lt_buffer_text(out, ",\"brokerName\":");
 	quote(out, group->name);
 	lt_buffer_text(out, ",\"cluster\":");
@@ -48,7 +54,8 @@ write_group(const struct lt_tables_group *group, struct lt_buffer *out)
 
 void
 lt_bodies_route(const struct lt_names *names,
-    const struct lt_tables_topic *topic, struct lt_buffer *out)
+    const struct lt_tables_topic *topic, const char *ours,
+    struct lt_buffer *out)
 {
 	static const struct lt_remoting_text space = {
 	    LT_TABLES_ORDER, sizeof(LT_TABLES_ORDER) - 1};
@@ -61,7 +68,7 @@ lt_bodies_route(const struct lt_names *names,
 	lt_buffer_text(out, "{\"brokerDatas\":[");
 	for (size_t i = 0; i < topic->queues_count; i++) {
 		lt_buffer_text(out, i == 0 ? "" : ",");
-		write_group(topic->queues[i].group, out);
+		write_group(topic->queues[i].group, ours, out);
 	}
 	lt_buffer_text(out, "],\"filterServerTable\":{}");
 	if (order.p != NULL) {
@@ -85,10 +92,10 @@ lt_bodies_route(const struct lt_names *names,
 void
 lt_bodies_members(struct lt_remoting_text cluster,
     struct lt_remoting_text broker, const struct lt_tables_group *group,
-    struct lt_buffer *out)
+    const char *ours, struct lt_buffer *out)
 {
 	lt_buffer_text(out, "{\"brokerMemberGroup\":{");
-	write_addresses(group, out);
+	write_addresses(group, ours, out);
 	lt_buffer_text(out, ",\"brokerName\":");
 	lt_buffer_quote(out, broker.p, broker.bytes);
 	lt_buffer_text(out, ",\"cluster\":");
@@ -150,7 +157,8 @@ sorted(const struct lt_hash *map, int (*order)(const void *, const void *),
 }
 
 void
-lt_bodies_clusters(const struct lt_names *names, struct lt_buffer *out)
+lt_bodies_clusters(
+    const struct lt_names *names, const char *ours, struct lt_buffer *out)
 {
 	size_t n = names->groups.used;
 	struct lt_tables_group **all = sorted(&names->groups, by_name, out);
@@ -162,7 +170,7 @@ lt_bodies_clusters(const struct lt_names *names, struct lt_buffer *out)
 		lt_buffer_text(out, i == 0 ? "" : ",");
 		quote(out, all[i]->name);
 		lt_buffer_text(out, ":");
-		write_group(all[i], out);
+		write_group(all[i], ours, out);
 	}
 	lt_buffer_text(out, "},\"clusterAddrTable\":{");
 	qsort(all, n, sizeof(*all), by_cluster);

@@ -38,6 +38,8 @@ struct lt_names_counts {
 struct lt_names_peer {
 	uint64_t conn; /* unique in this process's life; 0: this process */
 	const char *address; /* "10.0.0.9:4711" */
+	const char *ours; /* where it finds brokers of this process; NULL: where
+			   * these said */
 };
 
 #define LT_NAMES_EXT_MAX 2

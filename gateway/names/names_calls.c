@@ -198,7 +198,7 @@ query_version(struct call *c)
 static void
 clusters(struct call *c)
 {
-	lt_bodies_clusters(c->names, &c->reply->body);
+	lt_bodies_clusters(c->names, c->peer->ours, &c->reply->body);
 }
 
 static void
@@ -208,7 +208,8 @@ members(struct call *c)
 
 	if (need(c, "clusterName", &cluster) && need(c, "brokerName", &broker))
 		lt_bodies_members(cluster, broker,
-		    lt_tables_find_group(c->names, broker), &c->reply->body);
+		    lt_tables_find_group(c->names, broker), c->peer->ours,
+		    &c->reply->body);
 }
 
 static uint32_t
@@ -258,7 +259,7 @@ route(struct call *c)
 		    "No topic route info in name server for the topic: %.*s",
 		    SHOW(name));
 	else
-		lt_bodies_route(c->names, t, &c->reply->body);
+		lt_bodies_route(c->names, t, c->peer->ours, &c->reply->body);
 }
 
 static int

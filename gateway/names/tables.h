@@ -127,13 +127,15 @@ int lt_tables_list_keys(const struct lt_names *names,
     struct lt_remoting_text space, struct lt_buffer *out);
 void lt_tables_drop_keys(struct lt_names *names);
 
-/* --- bodies.c: by name, without white space --- */
+/* --- bodies.c: by name, without white space. ours: struct lt_names_peer --- */
 void lt_bodies_route(const struct lt_names *names,
-    const struct lt_tables_topic *topic, struct lt_buffer *out);
-void lt_bodies_clusters(const struct lt_names *names, struct lt_buffer *out);
+    const struct lt_tables_topic *topic, const char *ours,
+    struct lt_buffer *out);
+void lt_bodies_clusters(
+    const struct lt_names *names, const char *ours, struct lt_buffer *out);
 void lt_bodies_members(struct lt_remoting_text cluster,
     struct lt_remoting_text broker, const struct lt_tables_group *group,
-    struct lt_buffer *out);
+    const char *ours, struct lt_buffer *out);
 /* The topics that `wanted` (NULL: all) says yes to. */
 void lt_bodies_topics(const struct lt_names *names,
     int (*wanted)(const struct lt_tables_topic *topic, const void *user),

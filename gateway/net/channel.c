@@ -44,7 +44,7 @@ struct lt_sealed { /* in the vault */
 	uint8_t key[LT_SECRET_KEY]; /* of an admitted peer */
 	uint8_t hello[LT_CHANNEL_PROOF]; /* a message of the handshake */
 	size_t used; /* bytes of it that have come */
-	uint8_t is_greeted, is_admitted, is_over;
+	uint8_t is_greeted, is_proven, is_over;
 	struct kept in; /* `opened` bytes of the stream, then sealed ones */
 	size_t opened;
 	struct kept out; /* the rest of a record */
@@ -370,7 +370,7 @@ let_in(struct lt_conn *c)
 	if (lt_channel_accept(&s->channel, s->hello) != LEAT_OK)
 		return fail(c);
 	memcpy(s->key, lt_channel_peer(&s->channel), sizeof s->key);
-	s->is_admitted = 1;
+	s->is_proven = 1;
 	if (!lt_channels_admits(c)) {
 		lt_conn_doom(c, LT_NET_STRANGER);
 		return LT_CONN_FAILED;
@@ -404,7 +404,7 @@ greet(struct lt_conn *c)
 		rc = s->is_greeted ? let_in(c) : meet(c);
 	}
 	c->turned = rc == LT_CONN_WAIT;
-	return rc == 1 && !s->is_admitted ? LT_CONN_WAIT : rc;
+	return rc == 1 && !s->is_proven ? LT_CONN_WAIT : rc;
 }
 
 static void
@@ -435,7 +435,7 @@ const uint8_t *
 lt_conn_key(const struct lt_conn *c)
 {
 	return c->channels != NULL && c->sealed != NULL &&
-		       c->sealed->is_admitted
+		       c->sealed->is_proven
 		   ? c->sealed->key
 		   : NULL;
 }

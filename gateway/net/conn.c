@@ -79,6 +79,7 @@ greet(struct lt_conn *c)
 	c->secure = 1;
 	*secured(c) += 1;
 	if (c->shaking) {
+		c->net->seen.handshakes++;
 		lt_conn_met(c);
 		c->shaking = 0;
 		lt_conn_greet(c); /* the first frame */
@@ -317,13 +318,22 @@ lt_conn_memory(struct lt_conn *c, ssize_t more)
 
 /* --- birth and death ----------------------------------------------------- */
 
+static void
+print_address(const struct sockaddr_in *address, char out[LT_NET_ADDRESS_TEXT])
+{
+	char text[INET_ADDRSTRLEN] = "?";
+
+	inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
+	snprintf(out, LT_NET_ADDRESS_TEXT, "%s:%u", text,
+	    (unsigned)ntohs(address->sin_port));
+}
+
 struct lt_conn *
 lt_conn_create(struct lt_net *net, int fd, const struct sockaddr_in *address,
     int tag, enum lt_phase phase)
 {
 	uint32_t slot = net->free_slot;
 	struct lt_conn *c = NULL;
-	char text[INET_ADDRSTRLEN] = "?";
 
 	/* The dead of this round still have theirs. */
 	if (slot < net->limits.connections)
@@ -344,9 +354,7 @@ lt_conn_create(struct lt_net *net, int fd, const struct sockaddr_in *address,
 	c->tag = tag;
 	c->phase = phase;
 	c->address = *address;
-	inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
-	snprintf(c->peer, sizeof c->peer, "%s:%u", text,
-	    (unsigned)ntohs(address->sin_port));
+	print_address(address, c->peer);
 	TAILQ_INIT(&c->out);
 	c->active_ms = lt_net_now(net);
 	TAILQ_INSERT_TAIL(&net->idle, c, idle);
@@ -493,6 +501,16 @@ const struct sockaddr_in *
 lt_conn_address(const struct lt_conn *c)
 {
 	return &c->address;
+}
+
+void
+lt_conn_local(const struct lt_conn *c, char out[LT_NET_ADDRESS_TEXT])
+{
+	struct sockaddr_in at = {0};
+	socklen_t bytes = sizeof at;
+
+	(void)getsockname(c->fd, (struct sockaddr *)&at, &bytes);
+	print_address(&at, out);
 }
 
 int

@@ -92,7 +92,7 @@ struct lt_conn {
 	uint64_t id;
 	void *user;
 	struct sockaddr_in address;
-	char peer[24];
+	char peer[LT_NET_ADDRESS_TEXT];
 	/* input: bytes that are not a whole frame, or not served yet */
 	uint8_t *in;
 	size_t in_used, in_cap;

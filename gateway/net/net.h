@@ -27,6 +27,7 @@ struct lt_tls; /* certificate and key, shared by all workers */
 struct lt_channels; /* the same of Leat channels */
 
 #define LT_NET_CONNECTIONS_MAX (1u << 20)
+#define LT_NET_ADDRESS_TEXT 24 /* "127.0.0.1:4711", with NUL */
 
 /* Connections that an address may make to a channel's listener; more are closed
  * before a byte is read. Of LT_BUCKET_SOURCES addresses, those seen last. */
@@ -84,6 +85,7 @@ enum lt_net_reason {
 struct lt_net_counters {
 	uint64_t accepted, connected;
 	uint64_t refused; /* over limits.connections */
+	uint64_t handshakes; /* of channels, made */
 	uint64_t flooded; /* came to a channel's listener too often */
 	uint64_t accept_failed; /* no descriptor or memory: listener rests */
 	uint64_t closed[LT_NET_REASONS];
@@ -169,6 +171,8 @@ struct lt_conn *lt_conn_find(struct lt_net *net, uint64_t id); /* NULL: gone */
 int lt_conn_tag(const struct lt_conn *c);
 const char *lt_conn_peer(const struct lt_conn *c); /* "127.0.0.1:4711" */
 const struct sockaddr_in *lt_conn_address(const struct lt_conn *c);
+/* The same of our end: what the peer dialled, unless somebody translates. */
+void lt_conn_local(const struct lt_conn *c, char out[LT_NET_ADDRESS_TEXT]);
 /* Its TLS or channel is up. */
 int lt_conn_is_secure(const struct lt_conn *c);
 /* The proven public key of a channel's peer, also in `closed`; NULL: none. */

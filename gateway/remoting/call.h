@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "net/net.h"
 #include "proto/limits.h"
+#include "proto/options.h"
 #include "proto/remoting.h"
 
 struct leat;
@@ -63,6 +64,7 @@ struct lt_call {
 	struct lt_conn *conn; /* NULL: it went */
 	struct lt_ticket ticket;
 	const struct lt_account *account; /* who signed; NULL: nobody */
+	char by[LT_ACCESS_KEY_FIELD]; /* key that rules know; "": nobody's */
 	const struct lt_remoting *request;
 	const uint8_t *body;
 	uint32_t body_bytes;

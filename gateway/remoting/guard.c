@@ -7,11 +7,13 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "leat/status.h"
 #include "remoting/signature.h"
 #include "remoting/worker.h"
@@ -25,6 +27,7 @@ struct lt_guard {
 	int anonymous;
 	pthread_rwlock_t lock;
 	struct lt_options rules; /* lock; only [access] of it is looked at */
+	_Atomic uint64_t generation; /* of rules; from 1 */
 	_Atomic uint64_t refused;
 	_Atomic uint64_t said_ms; /* 0: never */
 };
@@ -40,6 +43,7 @@ lt_guard_create(struct lt_accounts *accounts, const struct lt_options *options,
 	g->accounts = accounts;
 	g->anonymous = options->gateway_anonymous != 0;
 	g->rules = *options;
+	atomic_init(&g->generation, 1);
 	pthread_rwlock_init(&g->lock, NULL);
 	*out = g;
 	return LEAT_OK;
@@ -63,6 +67,47 @@ lt_guard_reload(struct lt_guard *g, const struct lt_options *options)
 	pthread_rwlock_wrlock(&g->lock);
 	g->rules = *options;
 	pthread_rwlock_unlock(&g->lock);
+	/* release: who sees it finds the rules behind the lock */
+	atomic_fetch_add_explicit(&g->generation, 1, memory_order_release);
+}
+
+uint64_t
+lt_guard_generation(const struct lt_guard *g)
+{
+	return atomic_load_explicit(/* acquire: see lt_guard_reload() */
+	    &g->generation, memory_order_acquire);
+}
+
+/* --- keys of channels ------------------------------------------------------
+ */
+
+int
+lt_guard_knows(struct lt_guard *g, const uint8_t key[LT_SECRET_KEY])
+{
+	char text[LT_SECRET_TEXT];
+	int knows = 0;
+
+	lt_secret_text(text, key);
+	pthread_rwlock_rdlock(&g->lock);
+	for (uint32_t i = 0; i < g->rules.access_count; i++)
+		knows |= g->rules.access[i].who == LT_ACCESS_KEY &&
+			 strcmp(g->rules.access[i].key, text) == 0;
+	pthread_rwlock_unlock(&g->lock);
+	return knows;
+}
+
+int
+lt_guard_has_keys(struct lt_guard *g)
+{
+	uint8_t key[LT_SECRET_KEY];
+	int has = 0;
+
+	pthread_rwlock_rdlock(&g->lock);
+	for (uint32_t i = 0; i < g->rules.access_count; i++)
+		has |= g->rules.access[i].who == LT_ACCESS_KEY &&
+		       lt_secret_parse(key, g->rules.access[i].key) == LEAT_OK;
+	pthread_rwlock_unlock(&g->lock);
+	return has;
 }
 
 uint64_t
@@ -93,9 +138,7 @@ count(const struct lt_call *call)
 	lt_log_warn("request-refused",
 	    "peer=%s code=%d key=\"%s\" refused=%llu",
 	    call->conn != NULL ? lt_conn_peer(call->conn) : "",
-	    call->request->code,
-	    call->account != NULL ? call->account->key : "",
-	    (unsigned long long)refused);
+	    call->request->code, call->by, (unsigned long long)refused);
 }
 
 void
@@ -105,7 +148,7 @@ lt_guard_refuse(const struct lt_call *call)
 	lt_answer_status(call->worker, &call->ticket, LT_CODE_NO_PERMISSION,
 	    "access key %s has not the right to do this: see [access] in the "
 	    "broker's configuration",
-	    call->account != NULL ? call->account->key : "");
+	    call->by);
 }
 
 int
@@ -116,8 +159,16 @@ lt_guard_admit(struct lt_call *call)
 
 	if (g == NULL)
 		return 1;
+	if (lt_conn_key(call->conn) != NULL) {
+		lt_secret_text(call->by, lt_conn_key(call->conn));
+		return 1;
+	}
+	if (g->accounts == NULL)
+		return 1;
 	status = lt_signature_check(g->accounts, call->request, call->body,
 	    call->body_bytes, &call->account);
+	if (status == LEAT_OK)
+		snprintf(call->by, sizeof call->by, "%s", call->account->key);
 	if (status == LEAT_OK || (status == LEAT_E_NOTFOUND && g->anonymous))
 		return 1;
 	count(call);
@@ -150,7 +201,7 @@ may(const struct lt_call *call, unsigned rights, enum lt_access_what what,
 	}
 	pthread_rwlock_rdlock(&g->lock);
 	have = lt_options_key_rights(
-	    &g->rules, call->account->key, what, name != NULL ? text : NULL);
+	    &g->rules, call->by, what, name != NULL ? text : NULL);
 	pthread_rwlock_unlock(&g->lock);
 	return (have & rights) != 0;
 }
@@ -159,7 +210,7 @@ may(const struct lt_call *call, unsigned rights, enum lt_access_what what,
 int
 lt_guard_asks(const struct lt_call *call)
 {
-	return call->worker->g->guard != NULL && call->account != NULL;
+	return call->worker->g->guard != NULL && call->by[0] != '\0';
 }
 
 int

@@ -1,7 +1,8 @@
 /*
- * guard.h - may this request be served: whose signature it bears, and what the
- * rules of [access] give to that key. Without accounts there is no guard
- * (lt_gateway.guard is NULL) and everybody may do everything.
+ * guard.h - may this request be served: whose signature it bears, or whose
+ * channel it came by, and what the rules of [access] give to that key. Without
+ * accounts nobody has to sign, and who does not come by a channel may do
+ * everything; so does everybody without a guard (lt_gateway.guard is NULL).
  *
  * One for all workers; any thread.
  */
@@ -34,7 +35,7 @@ struct lt_need {
 
 struct lt_guard;
 
-/* accounts: taken if this succeeds. LEAT_E_NOMEM. */
+/* accounts: taken if this succeeds; NULL: nobody signs. LEAT_E_NOMEM. */
 int lt_guard_create(struct lt_accounts *accounts,
     const struct lt_options *options, struct lt_guard **out) LT_MUST_CHECK;
 void lt_guard_destroy(struct lt_guard *guard);
@@ -42,6 +43,14 @@ void lt_guard_destroy(struct lt_guard *guard);
 void lt_guard_reload(struct lt_guard *guard, const struct lt_options *options);
 /* Requests refused since it was made. */
 uint64_t lt_guard_refused(const struct lt_guard *guard);
+
+/* Is anything granted to the key of a channel's peer? If not, it is nobody. */
+int lt_guard_knows(
+    struct lt_guard *guard, const uint8_t key[LT_SECRET_KEY]) LT_MUST_CHECK;
+/* Is anything granted to any such key? */
+int lt_guard_has_keys(struct lt_guard *guard);
+/* Grows whenever something is granted or taken back. */
+uint64_t lt_guard_generation(const struct lt_guard *guard);
 
 /* Whose request it is: sets call->account. 0: it has been refused. */
 int lt_guard_admit(struct lt_call *call) LT_MUST_CHECK;

@@ -166,12 +166,19 @@ lt_naming_on_call(struct lt_call *call)
 	struct lt_names_peer peer = {
 	    .conn = call->ticket.conn, .address = lt_conn_peer(call->conn)};
 	struct lt_names_reply reply;
+	char local[LT_NET_ADDRESS_TEXT];
 
 	if (n == NULL || !lt_names_has(call->request->code)) {
 		lt_answer_status(call->worker, &call->ticket,
 		    LT_CODE_NOT_SUPPORTED, "request type %d not supported",
 		    call->request->code);
 		return;
+	}
+	/* What it dialled is where it finds us, by a channel and nothing else.
+	 */
+	if (lt_conn_tag(call->conn) == LT_ROLE_CHANNEL) {
+		lt_conn_local(call->conn, local);
+		peer.ours = local;
 	}
 	lt_names_reply_init(&reply);
 	pthread_mutex_lock(&n->lock);

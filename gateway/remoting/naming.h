@@ -16,7 +16,7 @@ struct lt_naming;
 int lt_naming_create(
     const struct lt_names_limits *limits, struct lt_naming **out) LT_MUST_CHECK;
 void lt_naming_destroy(struct lt_naming *naming);
-/* A request that came to a listener of LT_ROLE_NAMES. */
+/* A request of a name server's. */
 void lt_naming_on_call(struct lt_call *call);
 /* What one of these needs: routes nothing, registrations every topic. */
 const struct lt_need *lt_naming_need(int32_t code);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "leat/status.h"
+#include "names/names.h"
 #include "remoting/asked.h"
 #include "remoting/groupkeep.h"
 #include "remoting/groups.h"
@@ -22,6 +23,7 @@
 #include "remoting/popper.h"
 #include "remoting/post.h"
 #include "remoting/sharing.h"
+#include "remoting/visitors.h"
 #include "shm/counter.h"
 
 #define TICK_MS 100
@@ -99,6 +101,16 @@ lt_worker_cut(const uint8_t *p, size_t bytes, void *user)
 					      : (int64_t)length + 4;
 }
 
+/* On a channel the code says whose it is. */
+static int
+is_for_names(const struct lt_conn *c, int32_t code)
+{
+	int tag = lt_conn_tag(c);
+
+	return tag == LT_ROLE_NAMES ||
+	       (tag == LT_ROLE_CHANNEL && lt_names_has(code));
+}
+
 static int
 frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 {
@@ -125,7 +137,7 @@ frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 	call.body_bytes = f.body_bytes;
 	if (!lt_guard_admit(&call))
 		return LEAT_OK;
-	if (lt_conn_tag(c) != LT_ROLE_NAMES)
+	if (!is_for_names(c, w->request.code))
 		dispatch(&call);
 	else if (lt_guard_serves(&call, lt_naming_need(w->request.code)))
 		lt_naming_on_call(&call);
@@ -180,8 +192,9 @@ closed(struct lt_conn *c, void *user)
 
 	lt_asked_closed(w, lt_conn_id(c));
 	lt_clients_closed(w, lt_conn_id(c));
-	if (lt_conn_tag(c) == LT_ROLE_NAMES)
+	if (lt_conn_tag(c) != LT_ROLE_BROKER)
 		lt_naming_closed(w->g->naming, lt_conn_id(c));
+	lt_visitors_closed(w, c);
 }
 
 static void
@@ -209,6 +222,7 @@ tick(uint64_t now_ms, void *user)
 	lt_asked_tick(user, now_ms);
 	lt_clients_tick(user, now_ms);
 	lt_naming_tick(((struct lt_worker *)user)->g->naming);
+	lt_visitors_tick(user, now_ms);
 }
 
 void
@@ -243,6 +257,7 @@ session_ready(void *user)
 
 static const struct lt_net_owner owner = {
     .cut = lt_worker_cut,
+    .admit = lt_visitors_admit,
     .frame = frame,
     .round = after_round,
     .woken = woken,
@@ -258,6 +273,8 @@ lt_gateway_open(struct lt_gateway *g)
 {
 	int status = lt_post_create(&g->post);
 
+	if (status == LEAT_OK)
+		status = lt_visitors_create(&g->visitors);
 	if (status == LEAT_OK)
 		status = lt_groups_create(&g->groups);
 	if (status == LEAT_OK)
@@ -276,12 +293,14 @@ lt_gateway_close(struct lt_gateway *g)
 	lt_groupkeep_destroy(g->groupkeep);
 	lt_groups_destroy(g->groups);
 	lt_guard_destroy(g->guard);
+	lt_visitors_destroy(g->visitors);
 	lt_post_destroy(g->post);
 	g->popper = NULL;
 	g->naming = NULL;
 	g->groupkeep = NULL;
 	g->groups = NULL;
 	g->guard = NULL;
+	g->visitors = NULL;
 	g->post = NULL;
 	g->sharing = NULL;
 }

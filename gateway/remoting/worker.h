@@ -19,6 +19,7 @@
 #include "tail/tail.h"
 
 struct lt_asked_ask; /* asked.c */
+struct lt_entrances;
 struct lt_groupkeep;
 struct lt_polled; /* polled.c */
 struct lt_groups;
@@ -33,12 +34,14 @@ struct lt_registrar;
 struct lt_post_box;
 struct lt_sharing;
 struct lt_sending; /* send.c */
+struct lt_visitors;
 struct lt_pull; /* pull.c */
 
 /* The tag of a listener, and so of its connections. */
 enum lt_role {
 	LT_ROLE_BROKER = 0,
-	LT_ROLE_NAMES = 1
+	LT_ROLE_NAMES = 1,
+	LT_ROLE_CHANNEL = 2 /* both: no code has two meanings */
 };
 
 /* What all workers share; set up before they start, then read only. */
@@ -46,11 +49,13 @@ struct lt_gateway {
 	struct lt_hub *hub;
 	struct lt_clerk *clerk;
 	struct lt_post *post; /* letters between workers */
+	struct lt_visitors *visitors; /* peers of channels */
 	struct lt_groups *groups; /* their configuration */
 	struct lt_groupkeep *groupkeep; /* with leat-queue */
 	uint64_t (*group_changes)(void); /* grows when leat-queue's changes */
 	struct lt_guard *guard; /* NULL: whoever connects may do everything */
 	struct lt_registrar *registrar; /* NULL: nobody else is told */
+	const struct lt_entrances *entrances; /* NULL: none awaits keys */
 	struct lt_naming *naming; /* NULL: no name server here */
 	struct lt_sharing *sharing; /* what leat-queue is told of members */
 	struct lt_popper *popper; /* takes messages for those who do */
@@ -65,8 +70,8 @@ struct lt_gateway {
 	int auto_create;
 };
 
-/* Post, groups, sharing, popper; closed all the same, with `naming` and
- * `guard`. LEAT_OK, LEAT_E_NOMEM. */
+/* Post, groups, sharing, popper, visitors; closed all the same, with `naming`
+ * and `guard`. LEAT_OK, LEAT_E_NOMEM. */
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 
@@ -90,6 +95,10 @@ struct lt_worker {
 	size_t asked_count;
 	struct lt_polled *polled; /* answers that are being gathered */
 	uint64_t expired_ms; /* members that were silent: last looked for */
+	uint64_t rules_seen; /* generation of the guard's rules */
+	uint64_t now_ms; /* of the last tick */
+	struct lt_net_counters counted; /* then, by visitors.c */
+	int has_opened; /* what awaited keys */
 	struct lt_pull *pull; /* held ones */
 	struct lt_sending *free_sendings;
 	uint64_t sending; /* messages in flight */

@@ -383,7 +383,7 @@ struct leat_status_report {
 	uint64_t topics;
 	uint64_t groups;
 	uint64_t rings;
-	struct leat_counter counters[64];
+	struct leat_counter counters[128];
 	size_t counter_count;
 };
 LEAT_MUST_CHECK int leat_status_get(

@@ -592,7 +592,7 @@ read_counters(int fd, struct leat_status_report *out)
 	return LEAT_OK;
 }
 
-_Static_assert(LT_STAT_COUNT <= 64, "leat_status_report holds all counters");
+_Static_assert(LT_STAT_COUNT <= 128, "leat_status_report holds all counters");
 
 int
 leat_status_get(struct leat *leat, struct leat_status_report *out)

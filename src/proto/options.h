@@ -15,6 +15,8 @@
 #include "proto/limits.h"
 
 #define LT_OPTIONS_VERSION 2
+#define LT_OPTIONS_KEY_FILE "broker.key" /* in DIR, and its public half: */
+#define LT_OPTIONS_PUBLIC_FILE "broker.pub"
 #define LT_ACCESS_MAX 64
 #define LT_ACCESS_KEY_FIELD 64 /* field of an access key */
 

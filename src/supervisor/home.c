@@ -1,7 +1,7 @@
 /*
- * home.c - the directory that holds everything, and the three files the
- * supervisor makes in it: lock, secret, socket. Start-up only. Whatever goes
- * wrong is one line on standard error that names the fix.
+ * home.c - the directory that holds everything, and the files the supervisor
+ * makes in it: lock, secret, the broker's key, socket. Start-up only. Whatever
+ * goes wrong is one line on standard error that names the fix.
  *
  * The lock is an flock on a descriptor that the children inherit, so it lasts
  * until the last process that may write here is gone: after a SIGKILL of the
@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/keyfile.h"
 #include "base/secret.h"
 #include "base/sys.h"
 #include "leat/status.h"
@@ -232,6 +233,53 @@ lt_home_secret(struct lt_home *h)
 	}
 	if (errno != ENOENT || make_secret(h->dir_fd) != 0) {
 		say("cannot make %s/secret: %s", h->dir, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+/* --- the broker's key --- */
+
+/* What clients are given, for anybody who may look into the directory. */
+static int
+show_public(const struct lt_home *h)
+{
+	char line[LT_SECRET_TEXT + 1], there[LT_SECRET_TEXT + 1] = "";
+	int n = snprintf(line, sizeof line, "%s\n", h->key);
+	int fd =
+	    openat(h->dir_fd, LT_OPTIONS_PUBLIC_FILE, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		(void)!pread(fd, there, sizeof there - 1, 0);
+		close(fd);
+	}
+	if (strcmp(there, line) != 0 &&
+	    lt_sys_replace_file(
+		h->dir_fd, LT_OPTIONS_PUBLIC_FILE, line, (size_t)n) != LEAT_OK)
+		return -1;
+	return fchmodat(h->dir_fd, LT_OPTIONS_PUBLIC_FILE, 0644, 0);
+}
+
+int
+lt_home_key(struct lt_home *h)
+{
+	uint8_t secret[LT_SECRET_KEY], public[LT_SECRET_KEY];
+	char why[300];
+	int rc = lt_keyfile_read(
+	    h->dir_fd, LT_OPTIONS_KEY_FILE, secret, public, why, sizeof why);
+
+	if (rc == LEAT_E_NOTFOUND)
+		rc = lt_keyfile_make(h->dir_fd, LT_OPTIONS_KEY_FILE, secret,
+		    public, why, sizeof why);
+	if (rc != LEAT_OK) {
+		say("%s/%s", h->dir, why);
+		return -1;
+	}
+	lt_secret_wipe(secret, sizeof secret);
+	lt_secret_text(h->key, public);
+	if (show_public(h) != 0) {
+		say("cannot write %s/%s: %s", h->dir, LT_OPTIONS_PUBLIC_FILE,
+		    strerror(errno));
 		return -1;
 	}
 	return 0;

@@ -211,9 +211,12 @@ init_children(struct lt_sup *s)
 		c->name = procs[i].name;
 		c->letter = procs[i].letter;
 		c->peer = -1;
-		c->wanted = c->proc != LT_PROC_GATEWAY ||
-			    strcmp(s->options.gateway_listen, "none") != 0 ||
-			    strcmp(s->options.gateway_names, "none") != 0;
+		c->wanted =
+		    c->proc != LT_PROC_GATEWAY ||
+		    strcmp(s->options.gateway_listen, "none") != 0 ||
+		    strcmp(s->options.gateway_names, "none") != 0 ||
+		    (s->options.gateway_channel[0] != '\0' &&
+			strcmp(s->options.gateway_channel, "none") != 0);
 		lt_post_init(&c->box);
 	}
 }
@@ -230,7 +233,8 @@ prepare(struct lt_sup *s)
 	raise_limits();
 	if (lt_spawn_find(s) != 0 || lt_home_make(&s->home, &s->loaded) != 0 ||
 	    lt_home_drop_root(&s->home, &s->loaded) != 0 ||
-	    lt_home_lock(&s->home) != 0 || lt_home_secret(&s->home) != 0)
+	    lt_home_lock(&s->home) != 0 || lt_home_secret(&s->home) != 0 ||
+	    lt_home_key(&s->home) != 0)
 		return -1;
 	do
 		lt_secret_random(&s->boot, sizeof s->boot);
@@ -259,6 +263,7 @@ run(struct lt_sup *s)
 	init_children(s);
 	lt_log_info("starting", "dir=\"%s\" socket=\"%s\" pid=%d version=%s",
 	    s->home.dir, s->home.socket, (int)getpid(), PACKAGE_VERSION);
+	lt_log_info("broker-key", "public=%s", s->home.key);
 	for (size_t i = 0; i < LT_PROC_COUNT; i++)
 		if (s->child[i].wanted && lt_spawn_child(s, &s->child[i]) != 0)
 			s->child[i].restart_ms =

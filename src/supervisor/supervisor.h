@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/fdpass.h"
 #include "base/hash.h"
+#include "base/secret.h"
 #include "proto/options.h"
 #include "proto/wire.h"
 #include "shm/counter.h"
@@ -87,6 +88,7 @@ struct lt_home {
 	int listener;
 	char dir[200]; /* absolute */
 	char socket[108]; /* absolute, or as configured */
+	char key[LT_SECRET_TEXT]; /* the broker's public key */
 };
 
 /* Each: 0, or -1 after one error line on standard error that names the fix. */
@@ -95,6 +97,7 @@ int lt_home_drop_root(
     struct lt_home *h, const struct lt_options *o) LT_MUST_CHECK;
 int lt_home_lock(struct lt_home *h) LT_MUST_CHECK;
 int lt_home_secret(struct lt_home *h) LT_MUST_CHECK;
+int lt_home_key(struct lt_home *h) LT_MUST_CHECK;
 int lt_home_listen(struct lt_home *h, const struct lt_options *o) LT_MUST_CHECK;
 void lt_home_leave(struct lt_home *h);
 

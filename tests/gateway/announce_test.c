@@ -334,7 +334,7 @@ static int
 call(struct rig *r, const struct lt_remoting *request,
     const struct lt_remoting_frame *frame)
 {
-	const struct lt_names_peer peer = {1, "10.0.0.9:4711"};
+	const struct lt_names_peer peer = {1, "10.0.0.9:4711", NULL};
 
 	lt_names_reply_fini(&r->reply);
 	lt_names_reply_init(&r->reply);

@@ -38,7 +38,7 @@ rig_close(struct rig *r)
 int
 rig_frame(struct rig *r, struct lt_buffer *bytes)
 {
-	const struct lt_names_peer peer = {r->conn, "10.0.0.9:4711"};
+	const struct lt_names_peer peer = {r->conn, "10.0.0.9:4711", NULL};
 	struct lt_remoting_frame frame;
 	struct lt_remoting request;
 
