@@ -328,6 +328,26 @@ allow_if(scmp_filter_ctx ctx, int call, unsigned index, uint64_t mask,
 	(void)seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, 1, &cmp);
 }
 
+/* socket(AF_INET, SOCK_STREAM...), with any flags of the type. */
+static void
+allow_tcp(scmp_filter_ctx ctx)
+{
+	const uint64_t kind = UINT32_MAX & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct scmp_arg_cmp cmp[] = {
+	    {.arg = 0,
+		.op = SCMP_CMP_MASKED_EQ,
+		.datum_a = UINT32_MAX,
+		.datum_b = AF_INET},
+	    {.arg = 1,
+		.op = SCMP_CMP_MASKED_EQ,
+		.datum_a = kind,
+		.datum_b = SOCK_STREAM},
+	};
+
+	(void)seccomp_rule_add_array(
+	    ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), LT_COUNT(cmp), cmp);
+}
+
 static void
 allow_names(scmp_filter_ctx ctx, const char *const *names, size_t count)
 {
@@ -362,7 +382,7 @@ allow_guarded(scmp_filter_ctx ctx, enum profile profile)
 	if (profile == LT_SYS_QUIET)
 		return;
 	if (profile == LT_SYS_NETWORK)
-		allow_if(ctx, SCMP_SYS(socket), 0, low, AF_INET);
+		allow_tcp(ctx);
 	allow_if(ctx, SCMP_SYS(socket), 0, low, AF_UNIX);
 	allow_if(ctx, SCMP_SYS(socketpair), 0, low, AF_UNIX);
 	/* Signal 0: is it alive? */

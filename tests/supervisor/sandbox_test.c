@@ -34,15 +34,19 @@
 
 static char dir[64];
 static int dir_fd;
+static int landlock; /* inside, nobody can ask */
 
 static int
 setup(void **state)
 {
+	landlock = syscall(444, NULL, 0, 1) >= 1;
 	strcpy(dir, "/tmp/leat-sandbox-XXXXXX");
 	if (mkdtemp(dir) == NULL)
 		return -1;
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = openat(dir_fd, "old", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	close(fd);
+	fd = openat(dir_fd, "broker.key", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	close(fd);
 	mkdirat(dir_fd, "store", 0750);
 	mkdirat(dir_fd, "store/log", 0750);
@@ -57,6 +61,7 @@ static int
 teardown(void **state)
 {
 	unlinkat(dir_fd, "old", 0);
+	unlinkat(dir_fd, "broker.key", 0);
 	unlinkat(dir_fd, "new", 0);
 	unlinkat(dir_fd, "sub/moved", 0);
 	unlinkat(dir_fd, "sub", AT_REMOVEDIR);
@@ -67,12 +72,6 @@ teardown(void **state)
 	unlinkat(dir_fd, "store", AT_REMOVEDIR);
 	close(dir_fd);
 	return rmdir(dir);
-}
-
-static int
-has_landlock(void)
-{
-	return syscall(444, NULL, 0, 1) >= 1;
 }
 
 static int
@@ -161,9 +160,9 @@ nothing_else(void)
 {
 	char *argv[] = {"true", NULL};
 
-	if (has_landlock() && !refused(open("/etc/passwd", O_RDONLY)))
+	if (landlock && !refused(open("/etc/passwd", O_RDONLY)))
 		return 20;
-	if (has_landlock() &&
+	if (landlock &&
 	    !refused(open("/tmp/leat-escape", O_WRONLY | O_CREAT, 0600)))
 		return 21;
 	if (!refused(execve("/bin/true", argv, NULL)))
@@ -228,11 +227,10 @@ queue_inside(void)
 		rc = nothing_else();
 	if (rc != 0)
 		return rc;
-	if (has_landlock() &&
+	if (landlock &&
 	    !refused(openat(dir_fd, "new", O_RDWR | O_CREAT | O_CLOEXEC, 0640)))
 		return 60;
-	if (has_landlock() &&
-	    !refused(openat(dir_fd, "old", O_RDWR | O_CLOEXEC)))
+	if (landlock && !refused(openat(dir_fd, "old", O_RDWR | O_CLOEXEC)))
 		return 61;
 	int fd = openat(
 	    dir_fd, "store/index/new", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -241,7 +239,7 @@ queue_inside(void)
 	    unlinkat(dir_fd, "store/index/f", 0) != 0)
 		return 66;
 	/* The log is the store's alone. */
-	if (has_landlock() &&
+	if (landlock &&
 	    (!refused(openat(dir_fd, "store/log/0", O_RDWR | O_CLOEXEC)) ||
 		!refused(openat(dir_fd, "store/log/1",
 		    O_WRONLY | O_CREAT | O_CLOEXEC, 0640)) ||
@@ -262,6 +260,91 @@ queue_inside(void)
 	return 0;
 }
 
+/* What the gateway has left: reading below store, TCP, and leat.sock's kind of
+ * socket. */
+static int
+gateway_opens_nothing(void)
+{
+	static const char *const files[] = {"/etc/passwd", "/etc/shadow",
+	    "/proc/self/maps", "/proc/self/mem", "/dev/null", "/bin/true"};
+	static const int flags[] = {O_RDONLY, O_WRONLY, O_RDWR};
+	char path[128];
+
+	for (size_t i = 0; i < LT_COUNT(files); i++)
+		for (size_t k = 0; k < LT_COUNT(flags); k++)
+			if (!refused(open(files[i], flags[k] | O_CLOEXEC)))
+				return 80;
+	snprintf(path, sizeof path, "%s/broker.key", dir);
+	if (!refused(open(path, O_RDONLY | O_CLOEXEC)) ||
+	    !refused(openat(dir_fd, "broker.key", O_RDONLY | O_CLOEXEC)) ||
+	    !refused(
+		openat(dir_fd, "store/../broker.key", O_RDONLY | O_CLOEXEC)) ||
+	    !refused(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) ||
+	    !refused(openat(
+		dir_fd, "store/new", O_RDWR | O_CREAT | O_CLOEXEC, 0600)) ||
+	    !refused(linkat(dir_fd, "broker.key", dir_fd, "store/l", 0)) ||
+	    !refused(
+		renameat(dir_fd, "broker.key", dir_fd, "store/broker.key")) ||
+	    !refused(symlinkat("../broker.key", dir_fd, "store/s")))
+		return 81;
+	return openat(dir_fd, "store/log/0", O_RDONLY | O_CLOEXEC) >= 0 &&
+		       openat(dir_fd, "store",
+			   O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0
+		   ? 0
+		   : 82;
+}
+
+static int
+gateway_runs_nothing(void)
+{
+	char *argv[] = {"true", NULL};
+	int mem = memfd_create("x", MFD_CLOEXEC);
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (!refused(execve("/bin/true", argv, NULL)) ||
+	    !refused(syscall(SYS_execveat, mem, "", argv, NULL, AT_EMPTY_PATH)))
+		return 83;
+	if (!refused(mprotect(page, 4096, PROT_READ | PROT_EXEC)) ||
+	    mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, mem, 0) !=
+		MAP_FAILED)
+		return 84;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	return refused(child) ? 0 : 85;
+}
+
+static int
+gateway_has_no_other_sockets(void)
+{
+	static const int kinds[][2] = {{AF_INET, SOCK_DGRAM},
+	    {AF_INET, SOCK_RAW}, {AF_INET, SOCK_SEQPACKET},
+	    {AF_INET6, SOCK_STREAM}, {AF_NETLINK, SOCK_RAW},
+	    {AF_PACKET, SOCK_RAW}, {AF_ALG, SOCK_SEQPACKET},
+	    {AF_VSOCK, SOCK_STREAM}, {AF_BLUETOOTH, SOCK_RAW}};
+
+	for (size_t i = 0; i < LT_COUNT(kinds); i++)
+		if (!refused(socket(kinds[i][0], kinds[i][1], 0)))
+			return 90 + (int)i;
+	return 0;
+}
+
+static int
+gateway_escapes_nowhere(void)
+{
+	int rc;
+
+	if (lt_sandbox_enter("leat-gateway", dir_fd, "") != LEAT_OK)
+		return 100;
+	rc = gateway_runs_nothing();
+	if (rc == 0)
+		rc = gateway_has_no_other_sockets();
+	if (rc == 0 && !landlock)
+		return 200;
+	return rc == 0 ? gateway_opens_nothing() : rc;
+}
+
 static int
 gateway_inside(void)
 {
@@ -275,7 +358,7 @@ gateway_inside(void)
 	/* The log can be read, and nothing else; nothing can be written. */
 	if (openat(dir_fd, "store/log/0", O_RDONLY | O_CLOEXEC) < 0)
 		return 70;
-	if (has_landlock() &&
+	if (landlock &&
 	    (!refused(openat(dir_fd, "old", O_RDONLY | O_CLOEXEC)) ||
 		!refused(open("/etc/passwd", O_RDONLY)) ||
 		!refused(openat(dir_fd, "store/log/0", O_RDWR | O_CLOEXEC)) ||
@@ -333,6 +416,12 @@ confines_the_gateway(void **state)
 }
 
 static void
+the_gateway_opens_and_runs_nothing(void **state)
+{
+	run(gateway_escapes_nowhere);
+}
+
+static void
 kills_when_strict(void **state)
 {
 	int status = wait_status(strict_inside);
@@ -357,6 +446,7 @@ main(void)
 	    T(confines_the_store),
 	    T(confines_the_queue_manager),
 	    T(confines_the_gateway),
+	    T(the_gateway_opens_and_runs_nothing),
 	    T(kills_when_strict),
 	    T(knows_its_processes),
 	};
