@@ -33,7 +33,7 @@ compile() {
 cd "$src"
 library=$(ls src/base/*.c src/proto/*.c src/shm/*.c src/store/*.c \
 	gateway/hub/*.c gateway/names/*.c gateway/net/*.c | grep -v _main.c)
-queue=$(ls src/queue/*.c tests/queue/play*.c | grep -v -e _main.c -e /key)
+queue=$(ls src/queue/*.c tests/queue/play*.c | grep -v -e _main.c -e /key -e /indexfile)
 # shellcheck disable=SC2086 # lists of words
 compile library.a $library tests/support/faults.c tests/store/rig.c
 # shellcheck disable=SC2086
