@@ -5,7 +5,7 @@
 # crash is left in fuzz/ and named. Last line: how many failed.
 set -u
 src=${top_srcdir:?top_srcdir is not set}
-[ $# -gt 0 ] || set -- admit binary config cq frame heartbeat json lane names \
+[ $# -gt 0 ] || set -- admit binary channel config cq frame heartbeat json lane names \
 	properties record recover sendbatch sniff table wire
 runs=${LEAT_FUZZ_RUNS:-}
 limit="-max_total_time=${LEAT_FUZZ_SECONDS:-8}"

@@ -716,64 +716,98 @@ nothing_stays(void **state)
 	}
 }
 
-/* A whole handshake on a stack that can be looked at. */
-static struct two on_stack;
+/* Each call on a stack of its own, which is then looked at. */
+static struct two seen;
+static uint8_t seen_record[32];
+
+enum {
+	REKEY_OUT = 6, /* 0 to 5: messages are written and read */
+	REKEY_IN,
+	SEAL,
+	OPEN,
+	CALLS
+};
 
 static void *
-shake_hands(void *arg)
+one_call(void *arg)
 {
-	uint8_t sealed[32], text[32];
+	int which = *(int *)arg, i = which / 2;
+	struct lt_noise *n = &seen.side[which % 2];
 
-	advance(&on_stack, 3);
-	lt_noise_rekey_out(&on_stack.side[0]);
-	lt_noise_rekey_in(&on_stack.side[1]);
-	assert_int_equal(lt_noise_seal(&on_stack.side[0], "x", 1, sealed), 0);
-	assert_int_equal(lt_noise_open(&on_stack.side[1], sealed, 17, text), 0);
+	if (which == SEAL)
+		*(int *)arg = lt_noise_seal(n, "x", 1, seen_record);
+	else if (which == OPEN)
+		*(int *)arg = lt_noise_open(n, seen_record, 17, seen_record);
+	else if (which == REKEY_OUT)
+		lt_noise_rekey_out(n);
+	else if (which == REKEY_IN)
+		lt_noise_rekey_in(n);
+	else if (which % 2 == 0)
+		*(int *)arg = write_one(&seen, i);
+	else
+		*(int *)arg =
+		    read_bytes(&seen, i, seen.message[i], seen.bytes[i]);
 	return NULL;
+}
+
+static void
+look(const struct lt_noise *n, const void *stack, size_t bytes)
+{
+	if (n->step == 0)
+		return; /* nothing is secret yet */
+	if (n->step < 3) {
+		is_nowhere("ck", n->hs.chain, LT_SECRET_HASH, stack, bytes);
+		is_nowhere("k", n->hs.cipher.key, LT_SECRET_KEY, stack, bytes);
+		return;
+	}
+	is_nowhere("a key", n->up.out.key, LT_SECRET_KEY, stack, bytes);
+	is_nowhere("a key", n->up.in.key, LT_SECRET_KEY, stack, bytes);
 }
 
 static void
 nothing_stays_on_the_stack(void **state)
 {
+	static const char *const names[] = {
+	    "e", "f", "es", "ee", "se", "s of init", "s of resp"};
 	const size_t bytes = 256 * 1024;
-	uint8_t once[2][LT_SECRET_KEY], shared[3][LT_SECRET_KEY];
-	uint8_t public[LT_SECRET_KEY];
+	uint8_t secrets[7][LT_SECRET_KEY], public[LT_SECRET_KEY];
 	pthread_attr_t attr;
 	pthread_t thread;
 	void *stack = NULL;
 
 	assert_int_equal(posix_memalign(&stack, 4096, bytes), 0);
-	memset(stack, 0, bytes);
-	begin(&on_stack, 0);
+	begin(&seen, 0);
 	for (int i = 0; i < 2; i++) {
-		lt_secret_random(once[i], LT_SECRET_KEY);
-		lt_noise_once(&on_stack.side[i], once[i]);
+		lt_secret_random(secrets[i], LT_SECRET_KEY);
+		lt_noise_once(&seen.side[i], secrets[i]);
 	}
+	lt_secret_public(public, secrets[0]);
+	assert_int_equal(
+	    lt_secret_shared(secrets[2], resp_key.secret, public), 0);
+	assert_int_equal(lt_secret_shared(secrets[3], secrets[1], public), 0);
+	assert_int_equal(
+	    lt_secret_shared(secrets[4], secrets[1], init_key.public), 0);
+	memcpy(secrets[5], init_key.secret, LT_SECRET_KEY);
+	memcpy(secrets[6], resp_key.secret, LT_SECRET_KEY);
 	assert_int_equal(pthread_attr_init(&attr), 0);
 	assert_int_equal(pthread_attr_setstack(&attr, stack, bytes), 0);
-	assert_int_equal(pthread_create(&thread, &attr, shake_hands, NULL), 0);
-	assert_int_equal(pthread_join(thread, NULL), 0);
-
-	lt_secret_public(public, once[0]);
-	assert_int_equal(
-	    lt_secret_shared(shared[0], resp_key.secret, public), 0);
-	assert_int_equal(lt_secret_shared(shared[1], once[1], public), 0);
-	assert_int_equal(
-	    lt_secret_shared(shared[2], once[1], init_key.public), 0);
-	is_nowhere("es", shared[0], LT_SECRET_KEY, stack, bytes);
-	is_nowhere("ee", shared[1], LT_SECRET_KEY, stack, bytes);
-	is_nowhere("se", shared[2], LT_SECRET_KEY, stack, bytes);
-	for (int i = 0; i < 2; i++) {
-		struct lt_noise *n = &on_stack.side[i];
-		is_nowhere("a key", n->up.out.key, LT_SECRET_KEY, stack, bytes);
-		is_nowhere("a key", n->up.in.key, LT_SECRET_KEY, stack, bytes);
-		is_nowhere(
-		    "an ephemeral key", once[i], LT_SECRET_KEY, stack, bytes);
+	for (int which = 0; which < CALLS; which++) {
+		struct two before = seen;
+		int rc = which;
+		memset(stack, 0, bytes);
+		assert_int_equal(
+		    pthread_create(&thread, &attr, one_call, &rc), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		if (which != REKEY_OUT && which != REKEY_IN)
+			assert_int_equal(rc, LEAT_OK);
+		for (int i = 0; i < 2; i++) {
+			look(&before.side[i], stack, bytes);
+			look(&seen.side[i], stack, bytes);
+		}
+		for (size_t i = 0; i < LT_COUNT(secrets); i++)
+			is_nowhere(
+			    names[i], secrets[i], LT_SECRET_KEY, stack, bytes);
 	}
-	is_nowhere(
-	    "a static key", init_key.secret, LT_SECRET_KEY, stack, bytes);
-	is_nowhere(
-	    "a static key", resp_key.secret, LT_SECRET_KEY, stack, bytes);
 	pthread_attr_destroy(&attr);
 	free(stack);
 }
