@@ -102,13 +102,13 @@ count() { # NAME
 "$here/fetch.sh" || exit 1
 began=$SECONDS
 names=()
-interop leat "${leat[@]}"
+interop leat "${leat[@]}" # the longest first
+part cclient-apache "$here/cclient.sh" apache
 interop apache "${apache[@]}"
 interop apache+leat "${mixed[@]}"
 interop leat+apache "${mixed[@]}"
-part cclient-leat "$here/cclient.sh" leat
-part cclient-apache "$here/cclient.sh" apache
 part signed "$here/signed.sh"
+part cclient-leat "$here/cclient.sh" leat
 wait
 running=()
 for name in "${names[@]}"; do

@@ -126,7 +126,7 @@ apache_check() {
 # Everything about starting Leat is here. The name server is a broker that serves
 # nothing else; what answers on the broker's port is leat-gateway, which leatd
 # starts again when it is killed.
-builddir=${top_builddir:-$here/../..}
+builddir=$(realpath -m "${top_builddir:-$here/../..}")
 
 leat_check() {
 	[ -x "$builddir/leatd" ] && [ -x "$builddir/leat-gateway" ] || {
