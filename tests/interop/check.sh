@@ -61,7 +61,8 @@ part() { # NAME COMMAND...
 	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
 		wait -n
 	done
-	setsid bash -c 'began=$SECONDS; "$@"; echo $? $((SECONDS - began)) >"$0"' \
+	# shellcheck disable=SC2016 # of the inner shell, which waits for the end
+	setsid bash -c 'trap : TERM; "$@"; echo $? $SECONDS >"$0"' \
 		"$work/$name.end" "$@" >"$work/$name.out" 2>&1 </dev/null &
 	running+=($!)
 	names+=("$name")
