@@ -72,7 +72,7 @@ leat_group_settings(struct leat *leat, const char *group,
 		return lt_connect_fail(leat, LEAT_E_NAME, "name too long");
 	do {
 		status = lt_link_call(leat, LT_OP_GROUP_SETTINGS, &msg,
-		    sizeof(msg), lt_wait_deadline(LT_REQUEST_MS), NULL);
+		    sizeof(msg), lt_wait_deadline(leat->request_ms), NULL);
 		if (status != LEAT_OK)
 			break;
 		msg.cursor =
