@@ -130,6 +130,26 @@ lt_post_send(struct lt_post *post, struct lt_letter *letter)
 }
 
 void
+lt_post_all(
+    struct lt_post *post, struct lt_letter *(*make)(void *user), void *user)
+{
+	struct lt_post_box *box;
+	struct lt_letter *l;
+
+	pthread_mutex_lock(&post->lock);
+	for (box = post->boxes; box != NULL; box = box->next) {
+		l = make(user);
+		if (l == NULL)
+			continue;
+		STAILQ_INSERT_TAIL(&box->letters, l, link);
+		box->count++;
+		box->bytes += l->bytes;
+		lt_net_wake(box->net);
+	}
+	pthread_mutex_unlock(&post->lock);
+}
+
+void
 lt_post_collect(struct lt_post_box *box, struct lt_worker *w)
 {
 	struct letters letters = STAILQ_HEAD_INITIALIZER(letters);

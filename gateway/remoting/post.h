@@ -38,6 +38,10 @@ struct lt_post_box *lt_post_box(struct lt_post *post, struct lt_net *net);
 void lt_post_box_close(struct lt_post_box *box);
 /* The letter is taken, whatever is returned: LEAT_OK, NOTFOUND, BUSY. */
 int lt_post_send(struct lt_post *post, struct lt_letter *letter);
+/* A letter for each worker, made by make() under the post's lock; NULL: none
+ * for that one. Boxes are never too full for these. */
+void lt_post_all(
+    struct lt_post *post, struct lt_letter *(*make)(void *user), void *user);
 /* Bytes for a connection; what cannot be brought there is dropped. */
 void lt_post_bytes(
     struct lt_post *post, uint64_t conn, const void *p, size_t bytes);

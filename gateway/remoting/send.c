@@ -12,7 +12,8 @@
  * in order (it would wait for ever otherwise).
  *
  * And if the gateway dies before the answer? The client sends again: twice in
- * the log, as with any broker that speaks this protocol.
+ * the log, as with any broker that speaks this protocol; libleat behind a
+ * channel asks first what became of the first attempt (sessions.c).
  */
 #include "config.h"
 #include "remoting/worker.h"
@@ -245,6 +246,8 @@ lt_send_collect(struct lt_worker *w)
 			uint32_t at = s->count - s->left--;
 
 			w->sending--;
+			if (r[i].log_offset >= (int64_t)w->logged_end)
+				w->logged_end = (uint64_t)r[i].log_offset + 1;
 			if (r[i].status != LEAT_OK && s->status == LEAT_OK)
 				s->status = r[i].status;
 			if (at == 0)
@@ -262,6 +265,7 @@ lt_send_collect(struct lt_worker *w)
 			answer(w, s);
 			put_sending(w, s);
 		}
+	lt_sessions_collected(w);
 }
 
 /* --- requests --------------------------------------------------------------
@@ -438,8 +442,10 @@ submit(
 		    w->leat, m, lt_clock_mono_ms() + FULL_MS, sending);
 		w->is_stuck = status == LEAT_E_AGAIN;
 	}
-	if (status == LEAT_OK)
+	if (status == LEAT_OK) {
 		w->sending++;
+		w->submitted++;
+	}
 	return status;
 }
 

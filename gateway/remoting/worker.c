@@ -192,6 +192,7 @@ closed(struct lt_conn *c, void *user)
 
 	lt_asked_closed(w, lt_conn_id(c));
 	lt_clients_closed(w, lt_conn_id(c));
+	lt_sessions_closed(w->g->sessions, lt_conn_id(c));
 	if (lt_conn_tag(c) != LT_ROLE_BROKER)
 		lt_naming_closed(w->g->naming, lt_conn_id(c));
 	lt_visitors_closed(w, c);
@@ -280,6 +281,8 @@ lt_gateway_open(struct lt_gateway *g)
 	if (status == LEAT_OK)
 		status = lt_groupkeep_create(g, &g->groupkeep);
 	if (status == LEAT_OK)
+		status = lt_sessions_create(&g->sessions);
+	if (status == LEAT_OK)
 		status = lt_popper_create(g, &g->popper);
 	return status != LEAT_OK ? status : lt_sharing_create(g, &g->sharing);
 }
@@ -288,6 +291,7 @@ void
 lt_gateway_close(struct lt_gateway *g)
 {
 	lt_popper_destroy(g->popper);
+	lt_sessions_destroy(g->sessions);
 	lt_naming_destroy(g->naming);
 	lt_sharing_destroy(g->sharing);
 	lt_groupkeep_destroy(g->groupkeep);
@@ -296,6 +300,7 @@ lt_gateway_close(struct lt_gateway *g)
 	lt_visitors_destroy(g->visitors);
 	lt_post_destroy(g->post);
 	g->popper = NULL;
+	g->sessions = NULL;
 	g->naming = NULL;
 	g->groupkeep = NULL;
 	g->groups = NULL;
@@ -317,6 +322,7 @@ lt_worker_destroy(struct lt_worker *w)
 		lt_pull_fini(w);
 	lt_asked_fini(w);
 	lt_polled_fini(w);
+	lt_sessions_fini(w);
 	lt_send_fini(w);
 	lt_tail_destroy(w->tail);
 	if (w->view != NULL)
@@ -337,6 +343,7 @@ lt_worker_create(const struct lt_gateway *g,
 	if (w == NULL)
 		return LEAT_E_NOMEM;
 	w->g = g;
+	STAILQ_INIT(&w->fences);
 	status = leat_connect(&config->session, &w->leat);
 	if (status == LEAT_OK)
 		status = lt_relay_follow(w->leat, FOLLOW_MS);

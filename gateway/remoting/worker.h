@@ -14,6 +14,7 @@
 #include "proto/limits.h"
 #include "remoting/clerk.h"
 #include "remoting/call.h"
+#include "remoting/sessions.h"
 #include "store/consumequeue.h"
 #include "store/reader.h"
 #include "tail/tail.h"
@@ -58,6 +59,7 @@ struct lt_gateway {
 	const struct lt_entrances *entrances; /* NULL: none awaits keys */
 	struct lt_naming *naming; /* NULL: no name server here */
 	struct lt_sharing *sharing; /* what leat-queue is told of members */
+	struct lt_sessions *sessions; /* of clients that connect again */
 	struct lt_popper *popper; /* takes messages for those who do */
 	const char *broker_name, *cluster_name;
 	const char
@@ -70,8 +72,8 @@ struct lt_gateway {
 	int auto_create;
 };
 
-/* Post, groups, sharing, popper, visitors; closed all the same, with `naming`
- * and `guard`. LEAT_OK, LEAT_E_NOMEM. */
+/* Post, groups, sharing, sessions, popper, visitors; closed all the same, with
+ * `naming` and `guard`. LEAT_OK, LEAT_E_NOMEM. */
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 
@@ -102,6 +104,9 @@ struct lt_worker {
 	struct lt_pull *pull; /* held ones */
 	struct lt_sending *free_sendings;
 	uint64_t sending; /* messages in flight */
+	uint64_t submitted; /* messages ever */
+	uint64_t logged_end; /* behind the last that is known to be stored */
+	struct lt_fences fences; /* to be passed when those before are stored */
 	int is_stuck; /* this round: the lane has no room */
 	int is_queue_away; /* leat-queue opened no topic in time: not asked */
 	struct lt_worker_tally tally; /* it writes, the main thread reads */

@@ -53,6 +53,22 @@ lt_relay_log_end(const struct leat *leat)
 	    &leat->beacon->log_end, memory_order_acquire);
 }
 
+uint64_t
+lt_relay_log_synced(const struct leat *leat)
+{
+	return atomic_load_explicit(
+	    &leat->beacon->log_synced, memory_order_acquire);
+}
+
+int
+lt_relay_settled(struct leat *leat, int timeout_ms)
+{
+	struct lt_wire_none msg = {0};
+
+	return lt_link_call(leat, LT_OP_SETTLED, &msg, sizeof(msg),
+	    lt_wait_deadline(timeout_ms), NULL);
+}
+
 void
 lt_relay_want_log(struct leat *leat, int on)
 {

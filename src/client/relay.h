@@ -49,6 +49,11 @@ int lt_relay_queue(struct leat *leat, const char *topic, int32_t wanted,
     int open_ms, uint32_t *out) LT_MUST_CHECK;
 /* The log's end as the store shows it: what is below can be read. */
 uint64_t lt_relay_log_end(const struct leat *leat);
+/* The same, of what is durable: below it, and it may be behind. */
+uint64_t lt_relay_log_synced(const struct leat *leat);
+/* Wait until no lane of a process that relayed and died is left: what it had
+ * accepted is in the log, or never will be. DENIED, TIMEOUT, UNREACHABLE. */
+int lt_relay_settled(struct leat *leat, int timeout_ms) LT_MUST_CHECK;
 /* From now on leat_fd() becomes readable when the log grew, if it was armed and
  * that is wanted (at first it is not). DENIED. */
 int lt_relay_follow(struct leat *leat, int timeout_ms) LT_MUST_CHECK;

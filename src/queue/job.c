@@ -40,6 +40,7 @@ static const struct {
     [LT_OP_COMMIT] = {lt_subscribe_on_commit, 0},
     [LT_OP_RING_GROW] = {lt_ringset_on_grow, STORE},
     [LT_OP_FOLLOW] = {lt_session_on_follow, STORE},
+    [LT_OP_SETTLED] = {lt_session_on_settled, STORE},
     [LT_OP_GROUP_LIST] = {lt_groupops_on_list, STORE},
     [LT_OP_GROUP_SEEK] = {lt_groupops_on_seek, STORE | FINISH},
     [LT_OP_GROUP_DELETE] = {lt_groupops_on_delete, STORE | FINISH},

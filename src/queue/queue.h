@@ -89,6 +89,7 @@ struct lt_manager {
 	struct lt_cq_view *view;
 	struct lt_keyindex *keys;
 	struct lt_job_queue index_waiting;
+	struct lt_job_queue settle_waiting; /* for sessions to be gone */
 	int index_status;
 
 	LIST_HEAD(, lt_conn) conns;

@@ -503,6 +503,7 @@ init(struct lt_manager *m)
 	TAILQ_INIT(&m->store_waiting);
 	TAILQ_INIT(&m->change_waiting);
 	TAILQ_INIT(&m->index_waiting);
+	TAILQ_INIT(&m->settle_waiting);
 	lt_hash_init(&m->calls);
 	m->supervisor.limit_bytes = LT_SIBLING_OUT;
 	m->supervisor.message = supervisor_message;

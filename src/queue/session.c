@@ -13,6 +13,7 @@
 #include "queue/queue.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -112,9 +113,12 @@ session_release(struct lt_session *s)
 void
 lt_session_drop(struct lt_session *s)
 {
-	lt_keep_drop(s->m, LT_KEEP_SESSION, s->id);
+	struct lt_manager *m = s->m;
+
+	lt_keep_drop(m, LT_KEEP_SESSION, s->id);
 	lt_keep_drop(s->m, LT_KEEP_PAGE, s->id);
 	session_release(s);
+	lt_job_wake(&m->settle_waiting);
 }
 
 void
@@ -444,6 +448,34 @@ lt_session_on_follow(struct lt_job *job)
 		lt_storelink_send(job->m, &msg, sizeof(msg));
 	}
 	lt_job_done(job, s->follows ? LEAT_OK : LEAT_E_DENIED);
+}
+
+/* Its process has died, whether anybody has looked or not. */
+static int
+is_dead(const struct lt_session *s)
+{
+	struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
+
+	return s->state == LT_SESSION_ENDING || poll(&p, 1, 0) == 1;
+}
+
+void
+lt_session_on_settled(struct lt_job *job)
+{
+	struct lt_manager *m = job->m;
+	struct lt_session *s;
+	size_t cursor = 0;
+
+	if (!lt_grants_may_relay(m, &job->conn->peer)) {
+		lt_job_done(job, LEAT_E_DENIED);
+		return;
+	}
+	while ((s = lt_hash_next(&m->sessions, &cursor)) != NULL)
+		if (lt_grants_may_relay(m, &s->peer) && is_dead(s)) {
+			lt_job_wait(job, &m->settle_waiting);
+			return;
+		}
+	lt_job_done(job, LEAT_OK);
 }
 
 /* --- taken over from the queue manager before us ------------------------- */

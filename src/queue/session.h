@@ -80,6 +80,7 @@ void lt_session_on_hello(struct lt_job *job);
 void lt_session_on_bye(struct lt_job *job);
 void lt_session_on_lane(struct lt_job *job);
 void lt_session_on_follow(struct lt_job *job);
+void lt_session_on_settled(struct lt_job *job);
 /* The connection went. */
 void lt_session_hangup(struct lt_session *s);
 /* End for good: claims go back, the store drains the lane, then all is

@@ -148,6 +148,7 @@ lt_far_pump(struct lt_far *far, int timeout_ms)
 	} while (n == EVENTS);
 	now = lt_clock_mono_ms();
 	far->pumped_at = now;
+	lt_farhome_due(far, now);
 	if (far->groups != NULL)
 		lt_farmember_due(far, now);
 	flush(far);
@@ -234,6 +235,7 @@ destroy(struct lt_far *far)
 		close(far->epoll);
 	if (far->timer >= 0)
 		close(far->timer);
+	lt_farchannel_forget(far);
 	lt_mem_free(far->calls);
 	lt_mem_free(far);
 }
@@ -260,50 +262,55 @@ create(struct leat *leat)
 	return far;
 }
 
-int
-lt_far_connect(
-    const struct leat_options *o, const char *server, struct leat *leat)
+static int
+connect_names(struct lt_far *far, const char *server, uint64_t deadline)
 {
 	struct lt_farreply reply = {0};
-	struct lt_far *far;
-	uint64_t deadline;
-	int status;
+	struct leat *leat = far->leat;
+	int status = take_names(far, server + sizeof(SCHEME) - 1);
 
-	if (strncmp(server, "leat://", 7) == 0)
-		return lt_connect_fail(leat, LEAT_E_UNSUPPORTED,
-		    "%s: leat:// addresses arrive in a later release; use "
-		    "rocketmq://HOST:PORT",
-		    server);
-	if (strncmp(server, SCHEME, sizeof(SCHEME) - 1) != 0)
-		return lt_connect_fail(leat, LEAT_E_INVALID,
-		    "%s: no server address: write rocketmq://HOST:PORT, of a "
-		    "name server",
-		    server);
-	far = create(leat);
-	if (far == NULL)
-		return lt_connect_fail(leat, LEAT_E_NOMEM, "out of memory");
-	status = take_names(far, server + sizeof(SCHEME) - 1);
-	if (status != LEAT_OK) {
-		destroy(far);
+	if (status != LEAT_OK)
 		return lt_connect_fail(leat, status,
 		    "%s: write rocketmq://HOST:PORT, at most %d of them "
 		    "with ; between",
 		    server, LT_FAR_NAMES_MAX);
-	}
-	name_client(far, o->name);
-	deadline = lt_wait_deadline(
-	    o->connect_timeout_ms == 0 ? CONNECT_MS : o->connect_timeout_ms);
 	status = lt_farroute_ask(far, 106, NULL, deadline, &reply);
 	lt_farask_drop(&reply);
 	if (status == LEAT_E_TIMEOUT)
 		status = LEAT_E_UNREACHABLE;
+	if (status == LEAT_OK)
+		return status;
+	return lt_connect_fail(leat, status,
+	    reply.code >= 0 ? "%s is no name server: %s"
+			    : "cannot connect to %s: %s: is its name "
+			      "server running?",
+	    server, leat_status_text(status));
+}
+
+int
+lt_far_connect(
+    const struct leat_options *o, const char *server, struct leat *leat)
+{
+	int is_channel = strncmp(server, "leat://", 7) == 0, status;
+	struct lt_far *far;
+	uint64_t deadline;
+
+	if (!is_channel && strncmp(server, SCHEME, sizeof(SCHEME) - 1) != 0)
+		return lt_connect_fail(leat, LEAT_E_INVALID,
+		    "%s: no server address: write leat://BROKERKEY@HOST:PORT, "
+		    "or rocketmq://HOST:PORT of a name server",
+		    server);
+	far = create(leat);
+	if (far == NULL)
+		return lt_connect_fail(leat, LEAT_E_NOMEM, "out of memory");
+	name_client(far, o->name);
+	deadline = lt_wait_deadline(
+	    o->connect_timeout_ms == 0 ? CONNECT_MS : o->connect_timeout_ms);
+	status = is_channel ? lt_farhome_connect(far, server, o->key, deadline)
+			    : connect_names(far, server, deadline);
 	if (status != LEAT_OK) {
 		destroy(far);
-		return lt_connect_fail(leat, status,
-		    reply.code >= 0 ? "%s is no name server: %s"
-				    : "cannot connect to %s: %s: is its name "
-				      "server running?",
-		    server, leat_status_text(status));
+		return status;
 	}
 	leat->far = far;
 	leat->magic = LT_FAR_MAGIC;

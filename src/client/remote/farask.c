@@ -69,7 +69,8 @@ lt_farask_begin(struct lt_farrequest *r, struct lt_farconn *conn, int32_t code,
 		give_slot(far, r->slot);
 		return status == LEAT_E_TOOBIG ? LEAT_E_AGAIN : LEAT_E_NOMEM;
 	}
-	lt_remoting_begin(&r->e, room, header_room, LT_REMOTING_JSON, code, 0,
+	lt_remoting_begin(&r->e, room, header_room,
+	    far->keys != NULL ? LT_REMOTING_BINARY : LT_REMOTING_JSON, code, 0,
 	    opaque_of(far, r->slot));
 	return LEAT_OK;
 }
@@ -176,7 +177,7 @@ asked(struct lt_farconn *conn, const struct lt_remoting *head)
 	}
 	if ((head->flag & LT_REMOTING_ONEWAY) != 0)
 		return LEAT_OK;
-	lt_remoting_begin(&e, reply, sizeof(reply), LT_REMOTING_JSON,
+	lt_remoting_begin(&e, reply, sizeof(reply), head->encoding,
 	    head->code == 40 ? 0 : 3, LT_REMOTING_RESPONSE, head->opaque);
 	n = lt_remoting_end(&e, NULL, 0, 0);
 	lt_buffer_add(&conn->tx, reply, n);

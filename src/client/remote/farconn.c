@@ -55,6 +55,7 @@ lt_farconn_free(struct lt_farconn *c)
 {
 	if (c->fd >= 0)
 		lt_sys.close(c->fd);
+	lt_farchannel_close(c);
 	lt_buffer_fini(&c->tx);
 	lt_mem_free(c->rx);
 	lt_mem_free(c);
@@ -82,10 +83,12 @@ lt_farconn_down(struct lt_farconn *c, int status)
 	if (c->fd >= 0)
 		lt_sys.close(c->fd);
 	c->fd = -1;
+	lt_farchannel_close(c);
 	c->is_connecting = c->wants_out = c->knows_us = 0;
 	c->rx_bytes = c->tx_at = 0;
 	lt_buffer_clear(&c->tx);
 	back_off(c);
+	lt_farhome_down(c->far);
 	lt_farask_fail(c, status);
 }
 
@@ -132,7 +135,9 @@ lt_farconn_up(struct lt_farconn *c)
 	if (c->fd >= 0)
 		return LEAT_OK;
 	if (c->try_at != 0 && lt_clock_mono_ms() < c->try_at)
-		return LEAT_E_UNREACHABLE;
+		return c->refused == LT_FAR_WELCOME ? LEAT_E_UNREACHABLE
+						    : LEAT_E_DENIED;
+	c->refused = LT_FAR_WELCOME;
 	list = resolve(c->addr);
 	for (a = list; a != NULL && c->fd < 0; a = a->ai_next) {
 		c->fd = socket(a->ai_family,
@@ -171,30 +176,45 @@ compact(struct lt_farconn *c)
 	c->tx_at = 0;
 }
 
-void
-lt_farconn_flush(struct lt_farconn *c)
+/* OK: all is out; AGAIN: the socket is full. */
+static int
+send_plain(struct lt_farconn *c)
 {
-	while (c->fd >= 0 && !c->is_connecting && c->tx_at < c->tx.bytes) {
+	while (c->tx_at < c->tx.bytes) {
 		struct iovec v = {c->tx.p + c->tx_at, c->tx.bytes - c->tx_at};
 		struct msghdr msg = {.msg_iov = &v, .msg_iovlen = 1};
 		ssize_t n = lt_sys.sendmsg(c->fd, &msg, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN) {
-			compact(c);
-			if (!c->wants_out && watch(c, EPOLL_CTL_MOD, 1) != 0)
-				lt_farconn_down(c, LEAT_E_UNREACHABLE);
-			return;
-		}
-		if (n < 0) {
-			lt_farconn_down(c, LEAT_E_UNREACHABLE);
-			return;
-		}
+		if (n < 0)
+			return errno == EAGAIN ? LEAT_E_AGAIN
+					       : LEAT_E_UNREACHABLE;
 		c->tx_at += (size_t)n;
 	}
-	if (c->fd < 0 || c->is_connecting)
+	return LEAT_OK;
+}
+
+void
+lt_farconn_flush(struct lt_farconn *c)
+{
+	int status;
+
+	/* A channel has to send before it is up. */
+	if (c->fd < 0 || (c->is_connecting && c->channel == NULL))
 		return;
+	status = c->channel != NULL ? lt_farchannel_send(c) : send_plain(c);
+	if (status == LEAT_E_AGAIN) {
+		compact(c);
+		if (!c->wants_out && watch(c, EPOLL_CTL_MOD, 1) != 0)
+			status = LEAT_E_UNREACHABLE;
+		else
+			return;
+	}
+	if (status != LEAT_OK) {
+		lt_farconn_down(c, status);
+		return;
+	}
 	if (c->tx_at == c->tx.bytes) {
 		lt_buffer_clear(&c->tx);
 		c->tx_at = 0;
@@ -212,7 +232,26 @@ connected(struct lt_farconn *c)
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &bytes) != 0 ||
 	    err != 0)
 		return LEAT_E_UNREACHABLE;
+	if (c->far->keys != NULL)
+		return c->channel == NULL ? lt_farchannel_open(c) : LEAT_OK;
 	c->is_connecting = 0;
+	return LEAT_OK;
+}
+
+int
+lt_farconn_room(struct lt_farconn *c, size_t bytes)
+{
+	uint8_t *p;
+
+	if (bytes <= c->rx_room)
+		return LEAT_OK;
+	if (bytes < RX_ROOM)
+		bytes = RX_ROOM;
+	p = lt_mem_resize(c->rx, bytes);
+	if (p == NULL)
+		return LEAT_E_NOMEM;
+	c->rx = p;
+	c->rx_room = bytes;
 	return LEAT_OK;
 }
 
@@ -222,7 +261,6 @@ frames(struct lt_farconn *c)
 {
 	struct lt_remoting_frame frame;
 	size_t at = 0, need = 0;
-	uint8_t *p;
 	int status = LEAT_OK;
 
 	while (status == LEAT_OK && at < c->rx_bytes) {
@@ -247,40 +285,44 @@ frames(struct lt_farconn *c)
 		c->rx = NULL;
 		c->rx_room = 0;
 	}
-	if (need > c->rx_room) {
-		p = lt_mem_resize(c->rx, need);
-		if (p == NULL)
-			return LEAT_E_NOMEM;
-		c->rx = p;
-		c->rx_room = need;
-	}
+	return lt_farconn_room(c, need);
+}
+
+/* One look at the socket: what came is behind rx. AGAIN: nothing did. */
+static int
+receive_plain(struct lt_farconn *c)
+{
+	int status = lt_farconn_room(c, 1);
+	ssize_t n;
+
+	if (status != LEAT_OK)
+		return status;
+	do
+		n = lt_sys.recv(
+		    c->fd, c->rx + c->rx_bytes, c->rx_room - c->rx_bytes, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return LEAT_E_AGAIN;
+	if (n <= 0)
+		return LEAT_E_UNREACHABLE;
+	c->rx_bytes += (size_t)n;
 	return LEAT_OK;
 }
 
 static int
 receive(struct lt_farconn *c)
 {
-	ssize_t n;
 	int status, i;
 
 	/* Other connections want their turn too. */
 	for (i = 0; i < 16; i++) {
-		if (c->rx == NULL) {
-			c->rx = lt_mem_alloc(RX_ROOM);
-			if (c->rx == NULL)
-				return LEAT_E_NOMEM;
-			c->rx_room = RX_ROOM;
-		}
-		n = lt_sys.recv(
-		    c->fd, c->rx + c->rx_bytes, c->rx_room - c->rx_bytes, 0);
-		if (n < 0 && errno == EINTR)
+		status = c->channel != NULL ? lt_farchannel_receive(c)
+					    : receive_plain(c);
+		if (status != LEAT_OK)
+			return status == LEAT_E_AGAIN ? LEAT_OK : status;
+		if (c->is_connecting)
 			continue;
-		if (n < 0 && errno == EAGAIN)
-			return LEAT_OK;
-		if (n <= 0)
-			return LEAT_E_UNREACHABLE;
 		c->backoff_ms = 0; /* it speaks */
-		c->rx_bytes += (size_t)n;
 		status = frames(c);
 		if (status != LEAT_OK || c->fd < 0)
 			return status;
@@ -297,9 +339,13 @@ lt_farconn_event(struct lt_farconn *c, uint32_t events)
 		return;
 	if (c->is_connecting && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 		status = connected(c);
-	if (status == LEAT_OK && !c->is_connecting &&
+	if (status == LEAT_OK && (!c->is_connecting || c->channel != NULL) &&
 	    (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
 		status = receive(c);
+	if (status != LEAT_OK && c->is_connecting && c->channel != NULL) {
+		lt_farchannel_refused(c);
+		status = LEAT_E_DENIED;
+	}
 	if (status != LEAT_OK && c->fd >= 0)
 		lt_farconn_down(c, status);
 	else

@@ -24,6 +24,15 @@ flight_of(const struct lt_far *far, uint64_t seq)
 	return &far->flights[seq & (LT_FAR_FLIGHTS - 1)];
 }
 
+struct lt_farflight *
+lt_farflight_of(const struct lt_far *far, uint64_t seq)
+{
+	struct lt_farflight *f =
+	    far->flights == NULL ? NULL : flight_of(far, seq);
+
+	return f == NULL || f->seq != seq || f->queue == NULL ? NULL : f;
+}
+
 /* --- chunks -------------------------------------------------------------- */
 
 static void *

@@ -6,7 +6,9 @@
  *
  * A request without an answer is made again, so a message may be there twice,
  * behind all that was before it: the first of each still come in order. What is
- * bound to no queue goes to another broker if there is one.
+ * bound to no queue goes to another broker if there is one. Behind a channel
+ * the broker is asked first what it has (farrecall.c): then nothing is there
+ * twice.
  */
 #include "config.h"
 #include "client/remote/inside.h"
@@ -59,6 +61,7 @@ run_of(const struct lt_farqueue *q)
 		return 1;
 	for (; f->next != NULL && n < BATCH_COUNT; n++) {
 		if (f->next->born_ms != f->born_ms ||
+		    f->next->sent != LT_FAR_NOT_SENT ||
 		    f->next->may_skip_sync != f->may_skip_sync ||
 		    bytes + f->next->size > BATCH_BYTES)
 			break;
@@ -110,6 +113,8 @@ stored(struct lt_farqueue *q, uint32_t n, const struct lt_remoting *head)
 		f->level = LEAT_LOGGED;
 		f->queue_offset = offset < 0 ? -1 : offset + i;
 		f->log_offset = log_offset_of(&ids);
+		if (f->log_offset > far->home.log_end)
+			far->home.log_end = f->log_offset;
 		lt_farflight_finish(far, f, LEAT_OK);
 	}
 	if (q->topic->is_made_up)
@@ -300,21 +305,60 @@ send_batch(struct lt_farqueue *q, uint32_t n)
 	    &r, far->batch.p, far->batch.bytes, LT_FAR_SEND_MS, on_sent, q);
 }
 
+/* Behind a channel: may the first be sent now? */
+static int
+is_clear(struct lt_farqueue *q)
+{
+	struct lt_far *far = q->topic->far;
+
+	if (!far->home.is_greeted) {
+		if (lt_farconn_up(q->conn) == LEAT_E_DENIED &&
+		    q->conn->refused == LT_FAR_UNKNOWN_KEY) {
+			int status = lt_farhome_refused(far);
+
+			while (q->first != NULL)
+				lt_farflight_finish(far, pop(q), status);
+		}
+		return 0;
+	}
+	if (q->first->sent != LT_FAR_NOT_SENT) {
+		lt_farrecall_due(q->topic, lt_clock_mono_ms());
+		return 0;
+	}
+	return 1;
+}
+
+static void
+note_sent(struct lt_farqueue *q, uint32_t n)
+{
+	struct lt_farflight *f = q->first;
+
+	for (; n-- > 0; f = f->next) {
+		f->sent = LT_FAR_SENT;
+		f->floor = q->topic->far->home.log_end;
+	}
+}
+
 void
 lt_faroutlet_push(struct lt_farqueue *q)
 {
+	int is_channel = q->topic->far->keys != NULL;
 	uint32_t n;
 	int status;
 
 	if (q->busy != 0 || q->first == NULL || q->conn == NULL ||
-	    (q->retry_at != 0 && lt_clock_mono_ms() < q->retry_at))
+	    (q->retry_at != 0 && lt_clock_mono_ms() < q->retry_at) ||
+	    (is_channel && !is_clear(q)))
 		return;
 	q->retry_at = 0;
 	n = run_of(q);
 	q->busy = n;
 	status = n == 1 ? send_one(q) : send_batch(q, n);
-	if (status == LEAT_OK)
+	if (status == LEAT_OK) {
+		if (is_channel)
+			note_sent(q, n);
 		return;
+	}
 	q->busy = 0;
 	if (status == LEAT_E_TOOBIG && n > 1)
 		q->alone = n;

@@ -201,6 +201,19 @@ place(struct lt_fartopic *t, struct lt_farqueue *q, uint32_t n)
 	t->queues[n] = q;
 }
 
+/* A channel leads to one broker, whatever addresses its name server knows. */
+static struct lt_farconn *
+conn_of(struct lt_far *far, const char *addr)
+{
+	return far->keys != NULL ? far->names[0] : lt_farconn_of(far, addr);
+}
+
+static int
+is_ours(const struct lt_far *far, const char *broker)
+{
+	return far->keys == NULL || strcmp(far->home.broker, broker) == 0;
+}
+
 static int
 apply_broker(struct lt_fartopic *t, const struct broker *b, uint32_t *n)
 {
@@ -211,7 +224,9 @@ apply_broker(struct lt_fartopic *t, const struct broker *b, uint32_t *n)
 
 	if (!b->has_queues || b->id < 0)
 		return LEAT_OK;
-	conn = lt_farconn_of(t->far, b->addr);
+	if (!is_ours(t->far, b->name))
+		return LEAT_OK;
+	conn = conn_of(t->far, b->addr);
 	if (conn == NULL)
 		return LEAT_E_NOMEM;
 	if (*n + all > LT_FAR_QUEUE_MAX)
@@ -243,7 +258,8 @@ apply(struct lt_fartopic *t, struct route *r, int is_made_up)
 	int status = LEAT_OK;
 
 	for (b = 0; b < r->count; b++)
-		if (r->brokers[b].has_queues && r->brokers[b].id >= 0)
+		if (r->brokers[b].has_queues && r->brokers[b].id >= 0 &&
+		    is_ours(t->far, r->brokers[b].name))
 			n += r->brokers[b].reads + r->brokers[b].writes;
 	if (n == 0) /* nobody has it just now */
 		return LEAT_E_NOTFOUND;
@@ -385,7 +401,8 @@ lt_farroute_refresh(struct lt_fartopic *t)
 	t->is_asking = 1;
 	status = ask_route(t, t->name);
 	if (status != LEAT_OK)
-		settle(t, LEAT_E_UNREACHABLE);
+		settle(
+		    t, status == LEAT_E_DENIED ? status : LEAT_E_UNREACHABLE);
 }
 
 int
@@ -504,9 +521,9 @@ lt_farroute_brokers(struct lt_far *far, uint64_t deadline,
 	}
 	status = j.bad || r->bad ? LEAT_E_CORRUPT : LEAT_OK;
 	for (i = 0; i < r->count && status == LEAT_OK; i++) {
-		if (r->brokers[i].id != 0)
+		if (r->brokers[i].id != 0 || !is_ours(far, r->brokers[i].name))
 			continue;
-		out[n].conn = lt_farconn_of(far, r->brokers[i].addr);
+		out[n].conn = conn_of(far, r->brokers[i].addr);
 		if (out[n].conn == NULL)
 			status = LEAT_E_NOMEM;
 		else

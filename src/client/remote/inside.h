@@ -5,6 +5,8 @@
  * have and does what is due (lt_far_pump).
  *
  *   farask   requests and their replies, by opaque    farconn  one connection
+ *   farchannel  the same inside the Leat channel: then it is the only one
+ *   farhome  whose it is, and ours; farrecall  what was stored before a cut
  *   farroute where topics are, by the name servers    farjson  their bodies
  *   farflight, faroutlet   messages on their way out, queue by queue
  *   farintake, farsource, farclaim   queue by queue in, held until acknowledged
@@ -18,6 +20,7 @@
 #include "base/buffer.h"
 #include "client/client.h"
 #include "client/remote.h"
+#include "proto/noise.h"
 #include "proto/remoting.h"
 
 #define LT_FAR_MAGIC 0x4c656166u /* struct leat of a remote session */
@@ -53,11 +56,19 @@ struct lt_farqueue;
 
 /* --- farconn.c: one connection -------------------------------------------- */
 
+enum lt_farrefused { /* how the last handshake of a channel ended */
+	LT_FAR_WELCOME,
+	LT_FAR_OTHER_BROKER, /* it has another key, or no time */
+	LT_FAR_UNKNOWN_KEY /* it is that broker, and does not know us */
+};
+
 struct lt_farconn {
 	struct lt_farconn *next;
 	struct lt_far *far;
 	int fd; /* -1: down */
-	int is_connecting;
+	int is_connecting; /* until the channel is up, if there is one */
+	struct lt_farchannel *channel; /* NULL: plain, or TCP is not up */
+	enum lt_farrefused refused;
 	int is_broker;
 	int wants_out; /* EPOLLOUT is asked for */
 	int knows_us; /* a heartbeat was answered */
@@ -82,6 +93,31 @@ void lt_farconn_down(struct lt_farconn *c, int status);
 void lt_farconn_event(struct lt_farconn *c, uint32_t events);
 void lt_farconn_flush(struct lt_farconn *c);
 void lt_farconn_free(struct lt_farconn *c);
+/* Room for that many received bytes. OK, NOMEM. */
+int lt_farconn_room(struct lt_farconn *c, size_t bytes) LT_MUST_CHECK;
+
+/* --- farchannel.c: the channel that a connection is in -----------------------
+ */
+
+struct lt_farkeys {
+	struct lt_noise_pair own;
+	uint8_t broker[LT_SECRET_KEY];
+};
+
+/* All connections of this session are channels from now on. Copied. */
+int lt_farchannel_keys(struct lt_far *far, const struct lt_noise_pair *own,
+    const uint8_t broker[LT_SECRET_KEY]) LT_MUST_CHECK;
+void lt_farchannel_forget(struct lt_far *far); /* wiped */
+/* TCP is up: hello. Not OK: the connection is of no use. */
+int lt_farchannel_open(struct lt_farconn *c) LT_MUST_CHECK;
+void lt_farchannel_close(struct lt_farconn *c);
+/* The peer hung up before it was up: what that means goes into c->refused. */
+void lt_farchannel_refused(struct lt_farconn *c);
+/* What the connection has to send: OK: all is out, AGAIN: the socket is full.
+ */
+int lt_farchannel_send(struct lt_farconn *c) LT_MUST_CHECK;
+/* One look at the socket: what came is behind rx. AGAIN: nothing did. */
+int lt_farchannel_receive(struct lt_farconn *c) LT_MUST_CHECK;
 
 /* --- farask.c: requests and replies ------------------------------------------
  */
@@ -191,6 +227,11 @@ struct lt_fartopic {
 	uint32_t perm;
 	uint32_t turn; /* round robin */
 	uint32_t version; /* changes with the queues */
+	struct { /* farrecall.c: what was sent and not answered */
+		int is_on, is_asking;
+		uint64_t retry_at;
+		int64_t next, until; /* log offsets; until -1: not known */
+	} recall;
 	struct lt_farqueue *
 	    *queues; /* by number; never freed before the topic */
 	uint32_t queue_count, write_count;
@@ -233,6 +274,13 @@ struct lt_farchunk { /* memory of messages, freed when the last is done */
 	uint8_t bytes[];
 };
 
+enum lt_farsent { /* behind a channel; else NOT_SENT all the time */
+	LT_FAR_NOT_SENT,
+	LT_FAR_SENT, /* or it is not known whether it was stored */
+	LT_FAR_LOST, /* it is being looked for in the log */
+	LT_FAR_FOUND
+};
+
 struct lt_farflight {
 	struct lt_farflight *next; /* of its queue */
 	struct lt_farqueue *queue;
@@ -245,7 +293,9 @@ struct lt_farflight {
 	int64_t born_ms; /* 0: when it is sent */
 	void *user;
 	int64_t queue_offset, log_offset, store_ms;
+	int64_t floor; /* where the log ended when it was sent, or before */
 	int status;
+	uint8_t sent; /* enum lt_farsent */
 	uint8_t level; /* reached */
 	uint8_t is_done, waited;
 	uint8_t is_bound; /* key or queue: it stays in its queue */
@@ -260,6 +310,35 @@ void lt_faroutlet_due(struct lt_fartopic *t, uint64_t now);
 void lt_farflight_finish(
     struct lt_far *far, struct lt_farflight *f, int status);
 void lt_farflight_free(struct lt_far *far);
+/* The one of that sequence, if it is on its way; else NULL. */
+struct lt_farflight *lt_farflight_of(const struct lt_far *far, uint64_t seq);
+
+/* --- farhome.c, farrecall.c: the broker behind a channel
+ * ----------------------
+ */
+
+struct lt_farhome {
+	uint64_t token[2]; /* of the session */
+	int64_t attempt; /* connections of it, up to now */
+	int is_greeted; /* the broker has ended what went before */
+	int is_asking;
+	int status; /* of the last greeting */
+	uint64_t retry_at;
+	int64_t log_end; /* as far as we know */
+	char broker[128]; /* its name */
+};
+
+/* "leat://KEY@HOST:PORT". key_file: NULL, as in leat_options. Says why not. */
+int lt_farhome_connect(struct lt_far *far, const char *server,
+    const char *key_file, uint64_t deadline) LT_MUST_CHECK;
+void lt_farhome_due(struct lt_far *far, uint64_t now);
+void lt_farhome_down(struct lt_far *far);
+/* DENIED, with its line: the last handshake was refused. */
+int lt_farhome_refused(const struct lt_far *far) LT_MUST_CHECK;
+/* Look for what was sent of the topic, unless somebody does. */
+void lt_farrecall_due(struct lt_fartopic *t, uint64_t now);
+/* A new connection: what is being looked for is looked for anew. */
+void lt_farrecall_anew(struct lt_far *far);
 
 /* --- farsource.c, farclaim.c: one queue in
  * ------------------------------------------- */
@@ -395,6 +474,8 @@ struct lt_far {
 	uint32_t epoch; /* of sources */
 	uint32_t polls;
 	char client_id[128];
+	struct lt_farkeys *keys; /* of leat://; NULL: plain connections */
+	struct lt_farhome home; /* the same */
 	struct lt_farconn *names[LT_FAR_NAMES_MAX];
 	size_t name_count, name_turn;
 	struct lt_farconn *conns;
