@@ -73,8 +73,9 @@ read_plan(struct lt_tool *t, struct lt_bench_plan *p)
 	if (p->count < p->producers)
 		p->count = p->producers;
 	p->count -= p->count % p->producers;
-	p->socket = t->socket;
-	p->server = t->server;
+	rc = lt_tool_target(t, &p->target);
+	if (rc != LEAT_OK)
+		return rc;
 	p->timeout_ms = t->timeout_ms;
 	p->run = (uint64_t)lt_clock_wall_ms() << 22 ^ (uint64_t)getpid();
 	snprintf(p->group_name, sizeof p->group_name, "leat_bench_%d_%llx",

@@ -29,7 +29,7 @@ struct lt_bench_plan {
 	bool own_topic;
 	bool detail; /* report the histogram and the slices, too */
 	int spin_us; /* as in struct leat_options */
-	const char *socket, *server;
+	struct leat_options target; /* which broker, whose key */
 	int timeout_ms;
 	char topic[128], group_name[128];
 	uint64_t run; /* marks this run's messages */

@@ -40,7 +40,10 @@ static const struct option_row {
     {EVERY, 1001, "socket", "PATH",
 	"the broker's DIR/leat.sock; or LEAT_SOCKET"},
     {EVERY, 1002, "server", "ADDR",
-	"rocketmq://HOST:PORT, name servers; or LEAT_SERVER"},
+	"leat://BROKERKEY@HOST:PORT, or rocketmq://HOST:PORT, name servers; "
+	"or LEAT_SERVER"},
+    {EVERY, 1006, "key", "FILE",
+	"our key, for leat:// (~/.config/leat/key); or LEAT_KEY"},
     {EVERY, 1003, "json", 0, "machine-readable output"},
     {EVERY, 1004, "no-color", 0, "plain text on a terminal"},
     {EVERY, 1005, "timeout", "SECONDS", "how long one request may take (30)"},
@@ -103,8 +106,7 @@ lt_tool_fix(int status)
 	switch (status) {
 	case LEAT_E_UNREACHABLE:
 		return "name a running broker with --socket DIR/leat.sock or "
-		       "LEAT_SOCKET, or --server rocketmq://HOST:PORT or "
-		       "LEAT_SERVER";
+		       "LEAT_SOCKET, or --server ADDR or LEAT_SERVER";
 	case LEAT_E_DENIED:
 		return "ask the broker's owner for an `allow` line in the "
 		       "[access] section of leat.conf";
@@ -200,18 +202,29 @@ lt_tool_confirm(bool yes, const char *question, const char *name)
 }
 
 int
+lt_tool_target(struct lt_tool *t, struct leat_options *out)
+{
+	if (t->server != NULL && t->socket != NULL)
+		return lt_tool_complain(LEAT_E_INVALID,
+		    "--socket and --server name two brokers; say one");
+	int rc = lt_tool_context(t);
+	out->socket = t->socket;
+	out->server = t->server;
+	out->key = t->key;
+	return rc;
+}
+
+int
 lt_tool_connect(struct lt_tool *t)
 {
 	if (t->leat != NULL)
 		return LEAT_OK;
-	if (t->server != NULL && t->socket != NULL)
-		return lt_tool_complain(LEAT_E_INVALID,
-		    "--socket and --server name two brokers; say one");
-	struct leat_options o = {.socket = t->socket,
-	    .server = t->server,
-	    .name = "leat",
+	struct leat_options o = {.name = "leat",
 	    .connect_timeout_ms = t->timeout_ms < 5000 ? t->timeout_ms : 5000};
-	int rc = leat_connect(&o, &t->leat);
+	int rc = lt_tool_target(t, &o);
+	if (rc != LEAT_OK)
+		return rc;
+	rc = leat_connect(&o, &t->leat);
 	if (rc == LEAT_OK)
 		return LEAT_OK;
 	t->leat = NULL;
@@ -320,6 +333,9 @@ common_option(struct lt_tool *t, int key)
 		return LEAT_OK;
 	case 1002:
 		t->server = optarg;
+		return LEAT_OK;
+	case 1006:
+		t->key = optarg;
 		return LEAT_OK;
 	case 1003:
 		t->json = true;

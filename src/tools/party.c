@@ -61,10 +61,9 @@ failed(struct party *p, int status, const char *what)
 static int
 connect_party(struct party *p)
 {
-	struct leat_options o = {.socket = p->plan->socket,
-	    .server = p->plan->server,
-	    .name = "leat bench",
-	    .spin_us = p->plan->spin_us};
+	struct leat_options o = p->plan->target;
+	o.name = "leat bench";
+	o.spin_us = p->plan->spin_us;
 	int rc = leat_connect(&o, &p->leat);
 	return rc == LEAT_OK ? rc : failed(p, rc, "connect");
 }

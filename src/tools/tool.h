@@ -27,6 +27,7 @@ struct lt_tool {
 	const char *name; /* "topic create", for messages */
 	const char *socket; /* NULL: LEAT_SOCKET or the library's default */
 	const char *server; /* NULL: LEAT_SERVER, or none */
+	const char *key; /* NULL: LEAT_KEY, or the library's default */
 	bool json;
 	bool color;
 	bool progress; /* standard error is a terminal */
@@ -47,6 +48,13 @@ struct lt_tool {
 /* Next option of the command: its key, 0 after the last (operands are then
  * there), or a negative status that was reported already. */
 int lt_tool_next(struct lt_tool *t) LT_MUST_CHECK;
+/* What to connect to; name and time-out are left to the caller. Reports what is
+ * wrong with the saved contexts. */
+int lt_tool_target(struct lt_tool *t, struct leat_options *out) LT_MUST_CHECK;
+/* context.c: server and key of the current context if no broker is named. */
+int lt_tool_context(struct lt_tool *t) LT_MUST_CHECK;
+/* key.c: the user's directory is there afterwards. */
+int lt_tool_make_userdir(void) LT_MUST_CHECK;
 /* Connect t->leat once; reports a failure. */
 int lt_tool_connect(struct lt_tool *t) LT_MUST_CHECK;
 /* One line on standard error: "leat: WHAT: reason; fix". Returns status. */

@@ -18,6 +18,7 @@
 #include "proto/sendbatch.h"
 
 #define CONNS 32
+#define LOG_BASE 0x12D687 /* log offset of the first message */
 #define HOLD_TURNS 5 /* a pull without messages is held for so many */
 
 struct conn {
@@ -323,6 +324,64 @@ on_send(struct fake_cluster *f, struct conn *c, const struct lt_remoting *h,
 	finish(f, c, &a, NULL, 0);
 }
 
+/* --- sessions that connect again ------------------------------------------
+ */
+
+static void
+greeting(struct fake_cluster *f, struct conn *c, int32_t opaque)
+{
+	struct answer a;
+
+	f->greetings++;
+	start(&a, 0, opaque);
+	lt_remoting_put(&a.e, "brokerName", "b", 1);
+	lt_remoting_put_i64(&a.e, "logEnd", LOG_BASE + f->count);
+	finish(f, c, &a, NULL, 0);
+}
+
+/* Some of them at a time. */
+static void
+sent(struct fake_cluster *f, struct conn *c, const struct lt_remoting *h)
+{
+	struct lt_remoting_text session = lt_remoting_find(h, "session");
+	struct inside *in = f->inside;
+	struct lt_buffer b;
+	struct answer a;
+	int64_t begin = 0;
+	int i, most;
+
+	f->recalls++;
+	if (lt_remoting_i64(h, "begin", &begin) != LEAT_OK ||
+	    session.bytes != 16) {
+		simple(f, c, 29, h->opaque);
+		return;
+	}
+	lt_buffer_init(&b, 1u << 20);
+	pthread_mutex_lock(&in->lock);
+	i = begin < LOG_BASE ? 0 : (int)(begin - LOG_BASE);
+	for (most = i + 100; i < most && i < f->count; i++) {
+		struct fake_message *m = &f->messages[i % FAKE_MESSAGES];
+		const char *id = strstr(m->props, "UNIQ_KEY\001");
+
+		if (id == NULL || memcmp(id + 9, session.p, 16) != 0)
+			continue;
+		lt_buffer_put32(&b, 0);
+		lt_buffer_put32(&b, (uint32_t)strtoul(id + 33, NULL, 16));
+		lt_buffer_put32(&b, m->queue);
+		lt_buffer_put32(&b, 0);
+		lt_buffer_put32(&b, 0);
+		lt_buffer_put32(&b, (uint32_t)m->offset);
+		lt_buffer_put32(&b, 0);
+		lt_buffer_put32(&b, (uint32_t)(LOG_BASE + i));
+	}
+	pthread_mutex_unlock(&in->lock);
+	start(&a, 0, h->opaque);
+	lt_remoting_put_i64(&a.e, "next", LOG_BASE + i);
+	lt_remoting_put_i64(&a.e, "logEnd", LOG_BASE + f->count);
+	finish(f, c, &a, b.p, b.bytes);
+	lt_buffer_fini(&b);
+}
+
 /* --- requests ------------------------------------------------------------ */
 
 static void
@@ -450,6 +509,12 @@ request(struct fake_cluster *f, struct conn *c,
 		break;
 	case 106:
 		brokers(f, c, h->opaque);
+		break;
+	case 30001:
+		greeting(f, c, h->opaque);
+		break;
+	case 30002:
+		sent(f, c, h);
 		break;
 	case 310:
 	case 320:

@@ -46,6 +46,7 @@ struct fake_cluster {
 	_Atomic int unknown; /* no topic exists */
 	_Atomic int drops; /* the next pull is told 21, and this offset - 1 */
 	_Atomic int sends, batches, beats, backs, commits, leaves, conns;
+	_Atomic int greetings, recalls; /* of sessions behind a channel */
 	_Atomic int64_t back_offset;
 	_Atomic int back_level;
 	_Atomic int64_t committed[FAKE_QUEUES]; /* -1: nothing */

@@ -109,8 +109,8 @@ test_addresses(void **state)
 		assert_non_null(strstr(leat_error(NULL), wrong[i]));
 	}
 	o.server = "leat://h:1";
-	assert_int_equal(leat_connect(&o, &none), LEAT_E_UNSUPPORTED);
-	assert_non_null(strstr(leat_error(NULL), "later release"));
+	assert_int_equal(leat_connect(&o, &none), LEAT_E_INVALID);
+	assert_non_null(strstr(leat_error(NULL), "leat://BROKERKEY@HOST:PORT"));
 	o.server = "rocketmq://127.0.0.1:1";
 	assert_int_equal(leat_connect(&o, &none), LEAT_E_UNREACHABLE);
 	assert_non_null(strstr(leat_error(NULL), "name server"));
