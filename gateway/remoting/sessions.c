@@ -31,7 +31,7 @@
 #include "remoting/worker.h"
 
 #define TOKEN_CHARS 32
-#define SETTLE_MS 5000
+#define SETTLE_MS 1000
 #define SCAN_BYTES (8u << 20) /* of the log for one request */
 #define SENT_MAX 4096 /* messages in an answer */
 #define SENT_BYTES 32 /* sequence, queue, 0, queue offset, log offset */
