@@ -264,19 +264,35 @@ test_large(void **state)
 static void
 test_revoked(void **state)
 {
+	struct leat_subscription s = LEAT_SUBSCRIPTION_INIT;
 	struct leat_message m = message("x");
 	struct lt_noise_pair other;
+	struct leat_consumer *c;
+	struct leat_delivery d;
+	int n;
 
 	(void)state;
 	OK(leat_publish(leat, &m, WAIT_MS, NULL));
+	s.topic = "t";
+	s.group = "g";
+	s.from = LEAT_FROM_BEGIN;
+	OK(leat_subscribe(leat, &s, &c));
+	assert_int_equal(leat_poll(c, &d, 1, WAIT_MS), 1);
 	lt_secret_pair(other.secret, other.public);
 	cutter->known = other.public;
 	assert_int_equal(cutter_cut(cutter), 1);
 	assert_int_equal(leat_publish(leat, &m, WAIT_MS, NULL), LEAT_E_DENIED);
 	assert_non_null(strstr(leat_error(leat), "leat grant add key:"));
+	assert_int_equal(leat_poll(c, &d, 1, WAIT_MS), LEAT_E_DENIED);
+	/* Allowed again: nothing has to be opened anew. */
 	cutter->known = own.public;
-	OK(leat_publish(leat, &m, WAIT_MS, NULL));
+	while ((n = leat_publish(leat, &m, WAIT_MS, NULL)) == LEAT_E_DENIED)
+		usleep(1000);
+	OK(n);
 	assert_int_equal(fake->count, 2);
+	assert_int_equal(leat_poll(c, &d, 1, WAIT_MS), 1);
+	OK(leat_ack(c, &d, 1));
+	leat_unsubscribe(c);
 }
 
 /* --- each once ---------------------------------------------------------------

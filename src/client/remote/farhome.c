@@ -155,6 +155,13 @@ lt_farhome_down(struct lt_far *far)
  */
 
 int
+lt_farhome_is_refused(const struct lt_far *far)
+{
+	return far->keys != NULL && far->names[0]->fd < 0 &&
+	       far->names[0]->refused == LT_FAR_UNKNOWN_KEY;
+}
+
+int
 lt_farhome_refused(const struct lt_far *far)
 {
 	const struct lt_farconn *c = far->names[0];

@@ -423,8 +423,12 @@ lt_farintake_poll(struct leat_consumer *c, struct leat_delivery *out,
 			return lt_connect_fail(c->leat, n,
 			    "topic %s can not be read: %s", c->topic,
 			    leat_status_text(n));
-		if (n > 0 || timeout_ms == 0)
+		if (n > 0)
 			return n;
+		if (lt_farhome_is_refused(far))
+			return lt_farhome_refused(far);
+		if (timeout_ms == 0)
+			return 0;
 		if (deadline == 0)
 			deadline = lt_wait_deadline(timeout_ms);
 		else if (lt_wait_expired(deadline))

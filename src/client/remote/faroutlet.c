@@ -312,8 +312,8 @@ is_clear(struct lt_farqueue *q)
 	struct lt_far *far = q->topic->far;
 
 	if (!far->home.is_greeted) {
-		if (lt_farconn_up(q->conn) == LEAT_E_DENIED &&
-		    q->conn->refused == LT_FAR_UNKNOWN_KEY) {
+		(void)!lt_farconn_up(q->conn);
+		if (lt_farhome_is_refused(far)) {
 			int status = lt_farhome_refused(far);
 
 			while (q->first != NULL)

@@ -333,6 +333,8 @@ int lt_farhome_connect(struct lt_far *far, const char *server,
     const char *key_file, uint64_t deadline) LT_MUST_CHECK;
 void lt_farhome_due(struct lt_far *far, uint64_t now);
 void lt_farhome_down(struct lt_far *far);
+/* The broker has proved who it is, and does not know us any more. */
+int lt_farhome_is_refused(const struct lt_far *far);
 /* DENIED, with its line: the last handshake was refused. */
 int lt_farhome_refused(const struct lt_far *far) LT_MUST_CHECK;
 /* Look for what was sent of the topic, unless somebody does. */
