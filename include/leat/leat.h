@@ -55,10 +55,11 @@ struct leat_options {
 	int connect_timeout_ms; /* 0: 5000; -1: for ever */
 	int spin_us; /* -1: never spin, 0: broker's default, else microseconds
 		      */
-	const char *server; /* another host's broker: "leat://KEY@HOST:PORT",
-			       KEY its public key, or "rocketmq://HOST:PORT;...",
-			       its name servers; NULL: $LEAT_SERVER if socket is
-			       NULL too, then this host's broker */
+	const char
+	    *server; /* another host's broker: "leat://KEY@HOST:PORT",
+			KEY its public key, or "rocketmq://HOST:PORT;...",
+			its name servers; NULL: $LEAT_SERVER if socket is
+			NULL too, then this host's broker */
 	const char *key; /* leat://: file of our own key (leat key generate);
 			    NULL: $LEAT_KEY, then ~/.config/leat/key */
 };

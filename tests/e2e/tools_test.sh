@@ -17,14 +17,14 @@ fails 2 'needs a value' consume orders --from
 fails 2 'letters, digits' topic create 'no good'
 fails 2 'letters, digits' produce 'a/b'
 fails 2 'later' produce orders --delay 5
-fails 2 'later' --server leat://host:1 ping
+fails 2 'BROKERKEY' --server leat://host:1 ping
 fails 2 'number from' consume orders --count none
 fails 2 'logged' produce orders --level everywhere
 fails 2 'only one of' consume orders -f '%z'
 fails 2 'begin, end' consume orders --from yesterday
 fails 2 'one of --id' message get
 fails 2 'TOPIC/QUEUE/OFFSET' message get --offset orders/0
-LEAT_SERVER=leat://host:1 fails 2 'later' ping
+LEAT_SERVER=leat://host:1 fails 2 'BROKERKEY' ping
 fails 2 'rocketmq://HOST:PORT' --server http://host ping
 fails 2 'say one' --server rocketmq://127.0.0.1:1 --socket x ping
 fails 3 'name server' --server rocketmq://127.0.0.1:1 ping

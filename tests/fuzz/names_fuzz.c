@@ -125,7 +125,8 @@ one_request(struct lt_names *names, struct input *in, uint64_t *now_ms)
 	struct lt_remoting request = {
 	    .code = codes[byte(in) % LT_COUNT(codes)]};
 	uint8_t options = byte(in);
-	struct lt_names_peer peer = {1 + (options >> CONN_SHIFT) % CONNS, "x", NULL};
+	struct lt_names_peer peer = {
+	    1 + (options >> CONN_SHIFT) % CONNS, "x", NULL};
 	struct lt_remoting_text body;
 	struct lt_names_reply reply;
 	struct lt_buffer packed;
