@@ -31,6 +31,7 @@ one() {
 	export ASAN_OPTIONS=quarantine_size_mb=4:malloc_context_size=4
 	[ "$1" != recover ] || longest=6000
 	[ "$1" != heartbeat ] || longest=4096
+	[ "$1" != channel ] || longest=200 # a hundred steps
 	if fuzz/"$1" -seed="$seed" "$limit" -max_len=$longest -detect_leaks=0 \
 		-len_control=10 -entropic=0 -print_final_stats=1 \
 		-timeout="${LEAT_FUZZ_TIMEOUT:-25}" \

@@ -1,7 +1,8 @@
 #!/bin/bash
 # check.sh - the interop tests as `./bootstrap check` runs them: in a few minutes,
 # a part of all cases against Leat, some of the same against a real Apache
-# RocketMQ, mixed clusters, libleat as the client of both, and signed requests.
+# RocketMQ, mixed clusters, libleat as the client of both, signed requests, and the
+# Leat channel with other Noise.
 #
 #   top_builddir=BUILD tests/interop/check.sh      LEAT_LONG=1: all cases of each
 #
@@ -110,6 +111,7 @@ interop apache+leat "${mixed[@]}"
 interop leat+apache "${mixed[@]}"
 part signed "$here/signed.sh"
 part cclient-leat "$here/cclient.sh" leat
+part channel "$here/channel.sh"
 wait
 running=()
 for name in "${names[@]}"; do

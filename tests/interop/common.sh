@@ -10,10 +10,12 @@ digest() { # SOURCE...
 		sha256sum | cut -c 1-12
 }
 
-# built five|four|go: the directory of our Java programs, or our Go program.
+# built five|four|go|channel-go: the directory of our Java programs, or our Go
+# program.
 built() {
 	case $1 in
 	go) echo "$cache/goclient-$(digest "$here/go")" ;;
+	channel-go) echo "$cache/channel-go-$(digest "$here/channel/go")" ;;
 	*) echo "$cache/classes-$1-$(digest "$here/java" "$here/pom.xml")" ;;
 	esac
 }

@@ -2,7 +2,8 @@
 # fetch.sh - gets and builds what the interop tests run, of pinned versions, by
 # the ordinary clients of Maven, Go, npm and PyPI: nothing fetched is in the sources.
 #
-#   fetch.sh [five|four|bench|go|node|cpp|java]...   all but bench when none is named
+#   fetch.sh [five|four|bench|go|node|cpp|java|channel-py|channel-go]...
+#                                         all but bench when none is named
 #
 # It goes to $LEAT_INTEROP_CACHE, by default ~/.cache/leat-interop. A part whose
 # toolchain is missing, or whose registry cannot be reached, is left out with a
@@ -130,7 +131,29 @@ get_cpp() {
 	put cpp $? "$here/cpp/requirements.txt"
 }
 
-[ $# -gt 0 ] || set -- five four java go node cpp
+# Noise for Python and for Go.
+get_channel_py() {
+	have channel-py python3 python3 && have channel-py pip3 python3-pip || return
+	fresh channel-py "$here/channel/requirements.txt" && return
+	rm -rf "${cache:?}/channel-py.new"
+	get channel-py pip3 install --disable-pip-version-check --no-deps \
+		--target "$cache/channel-py.new" -r "$here/channel/requirements.txt"
+	put channel-py $? "$here/channel/requirements.txt"
+}
+
+get_channel_go() {
+	have channel-go go golang-go || return
+	local to
+	to=$(built channel-go)
+	[ ! -x "$to" ] || return
+	forget channel-go
+	# shellcheck disable=SC2016 # they are of the inner shell
+	get channel-go env GOTOOLCHAIN=local GOFLAGS=-mod=readonly \
+		sh -c 'cd "$1" && exec go build -o "$2" .' sh "$here/channel/go" "$to"
+	got channel-go $?
+}
+
+[ $# -gt 0 ] || set -- five four java go node cpp channel-py channel-go
 for part in "$@"; do
 	case $part in
 	five | four | bench) jars "$part" ;;
@@ -138,6 +161,8 @@ for part in "$@"; do
 	go) get_go ;;
 	node) get_node ;;
 	cpp) get_cpp ;;
+	channel-py) get_channel_py ;;
+	channel-go) get_channel_go ;;
 	*) echo "fetch.sh: what is $part?" >&2 && exit 2 ;;
 	esac
 done
