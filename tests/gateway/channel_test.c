@@ -544,7 +544,7 @@ test_flood(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_requests),
@@ -560,5 +560,7 @@ main(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (lt_secret_init() != LEAT_OK)
 		return 1;
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, chanrig_setup, chanrig_teardown);
 }

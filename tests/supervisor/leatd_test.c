@@ -308,6 +308,13 @@ starts_and_stops(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 32);
 	assert_int_equal(st.st_mode & 0777, 0600);
+	snprintf(path, sizeof path, "%s/broker.key", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	snprintf(path, sizeof path, "%s/broker.pub", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 44); /* a key as text, and a newline */
+	assert_int_equal(st.st_mode & 0777, 0644);
 	snprintf(path, sizeof path, "%s/leat.sock", dir);
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(S_ISSOCK(st.st_mode));
@@ -325,6 +332,40 @@ starts_and_stops(void **state)
 	assert_true(q < s);
 	assert_int_equal(stat(path, &st), -1);
 	assert_int_equal(read(out, path, 1), 0); /* one line, no more */
+}
+
+/* Its key names a broker: it stays, and its public half comes back. */
+static void
+key_stays(void **state)
+{
+	char path[160], first[45] = "", second[45] = "", other[45];
+
+	snprintf(path, sizeof path, "%s/broker.pub", dir);
+	for (int i = 0; i < 3; i++) {
+		start_plain();
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_int_equal(read(fd, i == 0 ? first : second, 44), 44);
+		close(fd);
+		if (i > 0)
+			assert_string_equal(first, second);
+		assert_int_equal(stop(), 0);
+		memset(other, 'x', sizeof other - 1);
+		other[44] = '\0';
+		if (i == 0)
+			put(path, other);
+		else
+			assert_int_equal(unlink(path), 0);
+	}
+	/* Without its key it is another one. */
+	snprintf(path, sizeof path, "%s/broker.key", dir);
+	assert_int_equal(unlink(path), 0);
+	start_plain();
+	snprintf(path, sizeof path, "%s/broker.pub", dir);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, second, 44), 44);
+	close(fd);
+	assert_string_not_equal(first, second);
+	assert_int_equal(stop(), 0);
 }
 
 static void
@@ -645,6 +686,25 @@ refuses_a_bad_secret(void **state)
 }
 
 static void
+refuses_a_key_that_others_may_read(void **state)
+{
+	char path[160];
+	char *argv[] = {"leatd", "--dir", dir, NULL};
+
+	start_plain();
+	assert_int_equal(stop(), 0);
+	snprintf(path, sizeof path, "%s/broker.key", dir);
+	assert_int_equal(chmod(path, 0640), 0);
+	refused(1, "chmod 600", argv);
+	put(path, "secret nothing\n");
+	assert_int_equal(chmod(path, 0600), 0);
+	refused(1, "broker.key", argv);
+	assert_int_equal(unlink(path), 0);
+	start_plain();
+	assert_int_equal(stop(), 0);
+}
+
+static void
 refuses_an_unwritable_directory(void **state)
 {
 	char *argv[] = {"leatd", "--dir", dir, NULL};
@@ -718,6 +778,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    T(starts_and_stops),
 	    T(secret_stays),
+	    T(key_stays),
 	    T(restarts_a_store),
 	    T(restarts_a_queue_manager),
 	    T(restarts_both),
@@ -735,6 +796,7 @@ main(void)
 	    T(respects_other_sockets),
 	    T(refuses_bad_starts),
 	    T(refuses_a_bad_secret),
+	    T(refuses_a_key_that_others_may_read),
 	    T(refuses_an_unwritable_directory),
 	    T(tells_the_service_manager),
 	    T(prints_its_settings),
