@@ -34,6 +34,7 @@
 #include "remoting/entrances.h"
 #include "remoting/groupkeep.h"
 #include "remoting/guard.h"
+#include "remoting/ledger.h"
 #include "remoting/naming.h"
 #include "remoting/popper.h"
 #include "remoting/registrar.h"
@@ -162,6 +163,12 @@ static uint64_t
 topic_changes(void)
 {
 	return lt_counter_read(&it.counters, LT_STAT_queue_topic_changes);
+}
+
+static uint64_t
+grant_changes(void)
+{
+	return lt_counter_read(&it.counters, LT_STAT_queue_grant_changes);
 }
 
 static uint64_t
@@ -358,6 +365,8 @@ tick(uint64_t now_ms, void *user)
 {
 	lt_worker_count(it.workers, it.worker_count);
 	count_all();
+	if (!it.is_stopping)
+		lt_guard_tick(it.g.guard, now_ms);
 	if (it.is_stopping && now_ms >= it.leave_ms)
 		lt_net_stop(it.net);
 	else if (!it.is_stopping && it.registrar != NULL)
@@ -534,11 +543,14 @@ start_clerk(struct leat_options *session)
 		    session, lt_groupkeep_load, it.g.groupkeep, &it.g.clerk);
 	} while (rc == LEAT_E_TIMEOUT || rc == LEAT_E_UNREACHABLE);
 	session->connect_timeout_ms = 0;
+	if (rc == LEAT_OK) /* nobody is served before that is known */
+		rc = lt_guard_begin(it.g.guard, session, grant_changes);
 	if (rc != LEAT_OK)
 		fatal(
 		    "what=\"no session with leat-queue\" status=%s why=\"%s\"",
 		    leat_status_name(rc), leat_error(NULL));
 	lt_sharing_begin(it.g.sharing);
+	lt_ledger_start(it.g.ledger, it.g.clerk);
 	lt_popper_begin(it.g.popper, session);
 }
 

@@ -65,6 +65,9 @@ void lt_names_destroy(struct lt_names *names);
 int lt_names_has(int32_t code);
 /* 1 if it changes something that is not its own, or comes from brokers. */
 int lt_names_is_managing(int32_t code);
+/* An administrative act; its name, NULL: none of ours. */
+int lt_names_is_act(int32_t code);
+const char *lt_names_code_name(int32_t code);
 /* Do what the request asks for and fill in the reply, which the caller has
  * initialised (or cleared) and encodes: lt_names_put() the ext fields, then
  * remark and body. */

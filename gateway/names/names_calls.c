@@ -560,32 +560,13 @@ set_config(struct call *c)
 
 static const struct row {
 	int32_t code;
+	const char *name;
 	void (*handle)(struct call *c);
-	int is_managing; /* it changes something, or is for brokers */
+	int is_managing, is_act;
 } rows[] = {
-    {100, put_key, 1},
-    {101, get_key, 0},
-    {102, delete_key, 1},
-    {103, register_broker, 1},
-    {104, unregister_broker, 1},
-    {105, route, 0},
-    {106, clusters, 0},
-    {205, wipe_write, 1},
-    {206, all_topics, 0},
-    {216, delete_topic, 1},
-    {217, register_topic, 1},
-    {219, get_keys, 0},
-    {224, cluster_topics, 0},
-    {304, system_topics, 0},
-    {311, unit_topics, 0},
-    {312, unit_sub_topics, 0},
-    {313, unit_sub_only_topics, 0},
-    {318, set_config, 1},
-    {319, get_config, 1},
-    {322, query_version, 1},
-    {327, add_write, 1},
-    {901, members, 0},
-    {904, heartbeat, 1},
+#define NAMECODE(number, name, handler, manages, acts)                         \
+	{number, #name, handler, manages, acts},
+#include "names/namecodes.def"
 };
 
 static const struct row *
@@ -609,6 +590,22 @@ lt_names_is_managing(int32_t code)
 	const struct row *row = find_row(code);
 
 	return row != NULL && row->is_managing;
+}
+
+int
+lt_names_is_act(int32_t code)
+{
+	const struct row *row = find_row(code);
+
+	return row != NULL && row->is_act;
+}
+
+const char *
+lt_names_code_name(int32_t code)
+{
+	const struct row *row = find_row(code);
+
+	return row != NULL ? row->name : NULL;
 }
 
 void

@@ -531,6 +531,25 @@ lt_conn_reason(const struct lt_conn *c)
 	return c->reason;
 }
 
+struct lt_principal *
+lt_conn_who(struct lt_conn *c)
+{
+	return &c->who;
+}
+
+void
+lt_net_each(
+    struct lt_net *net, void (*each)(struct lt_conn *c, void *user), void *user)
+{
+	struct lt_conn *c, *next;
+
+	/* Who is closed goes to another list, but only that one. */
+	for (c = TAILQ_FIRST(&net->idle); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, idle);
+		each(c, user);
+	}
+}
+
 void
 lt_conn_user_set(struct lt_conn *c, void *user)
 {

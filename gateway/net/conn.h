@@ -16,6 +16,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 #include "net/net.h"
+#include "proto/principal.h"
 
 #define LT_SCRATCH_BYTES 65536 /* one read, and what one round serves */
 #define LT_SMALL_BYTES 4096 /* a partial frame up to this moves to scratch */
@@ -91,6 +92,7 @@ struct lt_conn {
 	};
 	uint64_t id;
 	void *user;
+	struct lt_principal who; /* the owner's */
 	struct sockaddr_in address;
 	char peer[LT_NET_ADDRESS_TEXT];
 	/* input: bytes that are not a whole frame, or not served yet */

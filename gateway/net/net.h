@@ -23,6 +23,7 @@
 
 struct lt_net;
 struct lt_conn;
+struct lt_principal;
 struct lt_tls; /* certificate and key, shared by all workers */
 struct lt_channels; /* the same of Leat channels */
 
@@ -181,6 +182,12 @@ const uint8_t *lt_conn_key(const struct lt_conn *c);
 int lt_conn_is_unshaken(const struct lt_conn *c);
 enum lt_net_reason lt_conn_reason(const struct lt_conn *c); /* in `closed` */
 void lt_conn_user_set(struct lt_conn *c, void *user);
+/* Who is at the other end, as far as its owner knows: theirs to write; at first
+ * nobody. */
+struct lt_principal *lt_conn_who(struct lt_conn *c);
+/* Each that lives. `each` may close any. */
+void lt_net_each(struct lt_net *net,
+    void (*each)(struct lt_conn *c, void *user), void *user);
 void *lt_conn_user(const struct lt_conn *c);
 /* Room for `bytes` of output, contiguous, lent until put, the next call for
  * this connection, or the callback's return. NULL: closed, or out of memory

@@ -50,7 +50,7 @@ wrong(const struct why *why, const char *fmt, ...)
 static int
 is_key(const char *word, size_t bytes)
 {
-	if (bytes == 0 || bytes >= LT_ACCESS_KEY_FIELD)
+	if (bytes == 0 || bytes >= LT_PRINCIPAL_NAME)
 		return 0;
 	for (size_t i = 0; i < bytes; i++)
 		if (word[i] <= ' ' || word[i] > '~' || word[i] == '*' ||
@@ -74,7 +74,7 @@ add(struct lt_accounts *a, char *line, unsigned number, const struct why *why)
 		return wrong(why,
 		    "line %u: an access key has 1 to %d printable characters, "
 		    "none of them * ? \" \\",
-		    number, LT_ACCESS_KEY_FIELD - 1);
+		    number, LT_PRINCIPAL_NAME - 1);
 	if (secret_bytes == 0 || secret_bytes > SECRET_MAX ||
 	    secret[secret_bytes + strspn(secret + secret_bytes, BLANKS)] !=
 		'\0')
@@ -236,7 +236,7 @@ lt_accounts_find(
 {
 	size_t low = 0, high = accounts->count;
 
-	if (key.bytes >= LT_ACCESS_KEY_FIELD ||
+	if (key.bytes >= LT_PRINCIPAL_NAME ||
 	    memchr(key.p, 0, key.bytes) != NULL)
 		return NULL;
 	while (low < high) {

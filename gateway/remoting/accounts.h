@@ -19,7 +19,7 @@
 #define LT_ACCOUNTS_MAX 4096
 
 struct lt_account {
-	char key[LT_ACCESS_KEY_FIELD];
+	char key[LT_PRINCIPAL_NAME];
 	struct lt_hmac hmac; /* holds the secret, as a key */
 };
 struct lt_accounts;

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "leat/status.h"
+#include "remoting/ledger.h"
 #include "remoting/worker.h"
 
 #define REMARK_BYTES 512
@@ -24,6 +25,8 @@ lt_answer_begin(struct lt_worker *w, const struct lt_ticket *t, int32_t code,
 {
 	size_t room = LT_REMOTING_PREFIX + header_bytes + body_bytes;
 
+	if (t->note != 0)
+		lt_ledger_end(w->g->ledger, t->note, code);
 	if (t->oneway)
 		return 0;
 	a->conn = lt_conn_find(w->net, t->conn);

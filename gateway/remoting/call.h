@@ -15,11 +15,10 @@
 #include "base/check.h"
 #include "net/net.h"
 #include "proto/limits.h"
-#include "proto/options.h"
+#include "proto/principal.h"
 #include "proto/remoting.h"
 
 struct leat;
-struct lt_account;
 struct lt_worker;
 
 enum lt_code { /* answers: RocketMQ's response codes */
@@ -57,14 +56,14 @@ struct lt_ticket {
 	uint8_t encoding; /* enum lt_remoting_encoding */
 	uint8_t oneway; /* nobody waits for it */
 	uint8_t owed; /* its connection knows that it comes later */
+	uint32_t note; /* in the ledger, of an act; 0: none */
 };
 
 struct lt_call {
 	struct lt_worker *worker;
 	struct lt_conn *conn; /* NULL: it went */
 	struct lt_ticket ticket;
-	const struct lt_account *account; /* who signed; NULL: nobody */
-	char by[LT_ACCESS_KEY_FIELD]; /* key that rules know; "": nobody's */
+	struct lt_principal who; /* that is proven; NONE: nobody */
 	const struct lt_remoting *request;
 	const uint8_t *body;
 	uint32_t body_bytes;

@@ -42,8 +42,11 @@ struct lt_clerk {
 	struct items waiting; /* lock */
 	size_t count, bytes; /* lock; what waits, and its bodies */
 	int stop; /* lock */
-	lt_clerk_duty *duty; /* lock; NULL: none */
-	void *duty_user;
+	struct {
+		lt_clerk_duty *run;
+		void *user;
+	} duties[LT_CLERK_DUTIES_MAX]; /* lock */
+	size_t duty_count; /* lock */
 	uint64_t duty_ms; /* when it is due; 0: at once */
 	struct leat *leat; /* the thread's */
 	struct lt_clerk_inbox *inboxes;
@@ -53,13 +56,14 @@ struct lt_clerk {
 static void
 do_duty(struct lt_clerk *clerk)
 {
-	lt_clerk_duty *duty = clerk->duty;
+	size_t count = clerk->duty_count;
 
-	if (duty == NULL || lt_clock_mono_ms() < clerk->duty_ms)
+	if (count == 0 || lt_clock_mono_ms() < clerk->duty_ms)
 		return;
 	clerk->duty_ms = UINT64_MAX;
 	pthread_mutex_unlock(&clerk->lock);
-	duty(clerk->leat, 0, clerk->duty_user);
+	for (size_t i = 0; i < count; i++)
+		clerk->duties[i].run(clerk->leat, 0, clerk->duties[i].user);
 	pthread_mutex_lock(&clerk->lock);
 	if (clerk->duty_ms != 0) /* nobody said so meanwhile */
 		clerk->duty_ms = lt_clock_mono_ms() + LT_CLERK_DUTY_MS;
@@ -100,7 +104,7 @@ run(void *arg)
 			break;
 		it = STAILQ_FIRST(&clerk->waiting);
 		if (it == NULL) {
-			if (clerk->duty == NULL)
+			if (clerk->duty_count == 0)
 				pthread_cond_wait(&clerk->change, &clerk->lock);
 			else
 				sleep_until(clerk, clerk->duty_ms);
@@ -116,8 +120,8 @@ run(void *arg)
 		lt_net_wake(it->inbox->net);
 	}
 	pthread_mutex_unlock(&clerk->lock);
-	if (clerk->duty != NULL)
-		clerk->duty(clerk->leat, 1, clerk->duty_user);
+	for (size_t i = 0; i < clerk->duty_count; i++)
+		clerk->duties[i].run(clerk->leat, 1, clerk->duties[i].user);
 	return NULL;
 }
 
@@ -125,8 +129,9 @@ void
 lt_clerk_on_duty(struct lt_clerk *clerk, lt_clerk_duty *duty, void *user)
 {
 	pthread_mutex_lock(&clerk->lock);
-	clerk->duty = duty;
-	clerk->duty_user = user;
+	LT_ASSERT(clerk->duty_count < LT_CLERK_DUTIES_MAX);
+	clerk->duties[clerk->duty_count].run = duty;
+	clerk->duties[clerk->duty_count++].user = user;
 	pthread_cond_signal(&clerk->change);
 	pthread_mutex_unlock(&clerk->lock);
 }

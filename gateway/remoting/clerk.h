@@ -3,7 +3,7 @@
  *
  * Work is done in the order in which it came, with a session of the clerk's
  * own; then it goes back to its worker, which is woken. In between the clerk
- * has a duty that comes round by itself.
+ * has duties that come round by themselves.
  */
 #ifndef LT_REMOTING_CLERK_H
 #define LT_REMOTING_CLERK_H
@@ -15,6 +15,7 @@ struct lt_clerk;
 
 #define LT_CLERK_WAITING_MAX 256
 #define LT_CLERK_BYTES_MAX (64u << 20) /* of their bodies */
+#define LT_CLERK_DUTIES_MAX 4
 #define LT_CLERK_DUTY_MS 100 /* from the end of one to the next */
 
 /* In the clerk's thread; may block. A status. */
@@ -30,11 +31,11 @@ typedef void lt_clerk_duty(struct leat *leat, int is_last, void *user);
 int lt_clerk_start(const struct leat_options *options,
     int (*first)(struct leat *leat, void *user), void *user,
     struct lt_clerk **out) LT_MUST_CHECK;
-/* What waits is not done any more, but the duty once more. No worker runs. */
+/* What waits is not done any more, but the duties once more. No worker runs. */
 void lt_clerk_stop(struct lt_clerk *clerk);
-/* From now on, until the clerk stops. */
+/* From now on, until the clerk stops; behind those that it has already. */
 void lt_clerk_on_duty(struct lt_clerk *clerk, lt_clerk_duty *duty, void *user);
-/* Do the duty before anything else. Any thread. */
+/* Do the duties before anything else. Any thread. */
 void lt_clerk_soon(struct lt_clerk *clerk);
 /* A worker's inbox: made before it runs, given back after. */
 struct lt_clerk_inbox;

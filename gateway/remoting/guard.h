@@ -1,8 +1,11 @@
 /*
- * guard.h - may this request be served: whose signature it bears, or whose
- * channel it came by, and what the rules of [access] give to that key. Without
- * accounts nobody has to sign, and who does not come by a channel may do
- * everything; so does everybody without a guard (lt_gateway.guard is NULL).
+ * guard.h - may this request be served: who has proven to be behind it, and
+ * what rules of [access] and grants of the log give to that one.
+ *
+ * The peer of a Leat channel has proven a key: lt_conn_key() says which.
+ * On others, with accounts, each request has to be signed with an access key.
+ * Without accounts who proves nothing may do everything there. Who has proven
+ * to be somebody has what is granted to that principal, and nothing else.
  *
  * One for all workers; any thread.
  */
@@ -10,8 +13,10 @@
 #define LT_REMOTING_GUARD_H
 
 #include <stdint.h>
+#include <leat/leat.h>
 #include "base/check.h"
 #include "proto/options.h"
+#include "proto/rulebook.h"
 #include "remoting/accounts.h"
 #include "remoting/call.h"
 
@@ -39,20 +44,30 @@ struct lt_guard;
 int lt_guard_create(struct lt_accounts *accounts,
     const struct lt_options *options, struct lt_guard **out) LT_MUST_CHECK;
 void lt_guard_destroy(struct lt_guard *guard);
-/* New rules, from the next request on. NULL guard: nothing. */
+/* New rules of the file, from the next request on. NULL guard: nothing. */
 void lt_guard_reload(struct lt_guard *guard, const struct lt_options *options);
+/* All grants of the log (taken), in place of those before. */
+void lt_guard_grant(struct lt_guard *guard, struct lt_rulebook *grants);
+/* The same, asked from leat-queue in a session of the guard's own: now, and
+ * from then on in each tick in which the count of changes has moved. One
+ * thread. */
+int lt_guard_begin(struct lt_guard *guard, const struct leat_options *session,
+    uint64_t (*changes)(void)) LT_MUST_CHECK;
+void lt_guard_tick(struct lt_guard *guard, uint64_t now_ms);
+/* Grows whenever something is granted or taken back. NULL guard: 0. */
+uint64_t lt_guard_generation(const struct lt_guard *guard);
+/* Is anything granted to this principal? If not, it is nobody here. */
+int lt_guard_knows(
+    struct lt_guard *guard, const struct lt_principal *who) LT_MUST_CHECK;
+/* Is anything granted to any key of a channel's peer? */
+int lt_guard_has_keys(struct lt_guard *guard);
+/* Rules changed: close connections of access keys that have nothing any more.
+ * In a worker's thread. */
+void lt_guard_review(struct lt_guard *guard, struct lt_net *net);
 /* Requests refused since it was made. */
 uint64_t lt_guard_refused(const struct lt_guard *guard);
 
-/* Is anything granted to the key of a channel's peer? If not, it is nobody. */
-int lt_guard_knows(
-    struct lt_guard *guard, const uint8_t key[LT_SECRET_KEY]) LT_MUST_CHECK;
-/* Is anything granted to any such key? */
-int lt_guard_has_keys(struct lt_guard *guard);
-/* Grows whenever something is granted or taken back. */
-uint64_t lt_guard_generation(const struct lt_guard *guard);
-
-/* Whose request it is: sets call->account. 0: it has been refused. */
+/* Whose request it is: sets call->who. 0: it has been refused. */
 int lt_guard_admit(struct lt_call *call) LT_MUST_CHECK;
 /* 0: it has been refused. */
 int lt_guard_serves(
@@ -60,12 +75,14 @@ int lt_guard_serves(
 /* 1: rights count for who sent it. */
 int lt_guard_asks(const struct lt_call *call);
 /* For what only a handler finds, in a body or in the log. A group's retry topic
- * is the group: who may subscribe to it may send there and read it. */
+ * is the group: who may subscribe to it may send there and read it. Leat's own
+ * topics need the right to manage them, too; that of the audit the right to
+ * trace or manage it instead. */
 int lt_guard_may_topic(const struct lt_call *call, unsigned rights,
     struct lt_remoting_text topic) LT_MUST_CHECK;
 int lt_guard_may_group(const struct lt_call *call, unsigned rights,
     struct lt_remoting_text group) LT_MUST_CHECK;
-/* The answer then: 16. */
+/* The answer then: 16, and a record of the audit topic. */
 void lt_guard_refuse(const struct lt_call *call);
 
 #endif

@@ -251,6 +251,19 @@ forget_idle(struct lt_worker *w, uint64_t now_ms)
 }
 
 void
+lt_pull_recall(struct lt_worker *w)
+{
+	struct held *h;
+
+	for (size_t i = 0; i < STEPS; i++)
+		while ((h = LIST_FIRST(&w->pull->wheel[i])) != NULL) {
+			answer_empty(w, &h->ticket, LT_CODE_PULL_NOT_FOUND,
+			    h->q, h->ask.offset);
+			let_go(w, h);
+		}
+}
+
+void
 lt_pull_tick(struct lt_worker *w, uint64_t now_ms)
 {
 	struct lt_pull *p = w->pull;

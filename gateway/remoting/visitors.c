@@ -13,6 +13,7 @@
 #include "leat/status.h"
 #include "remoting/entrances.h"
 #include "remoting/guard.h"
+#include "remoting/ledger.h"
 
 #define SAY_MS 1000
 
@@ -58,7 +59,9 @@ lt_visitors_admit(
 {
 	const struct lt_worker *w = user;
 
-	return w->g->guard != NULL && lt_guard_knows(w->g->guard, key);
+	const struct lt_principal who = lt_principal_key(key);
+
+	return w->g->guard != NULL && lt_guard_knows(w->g->guard, &who);
 }
 
 static const char *
@@ -76,6 +79,17 @@ outcome(enum lt_net_reason reason)
 	default:
 		return "given-up";
 	}
+}
+
+static void
+record(const struct lt_worker *w, const struct lt_conn *c, const char *act,
+    const char *how)
+{
+	struct lt_principal who = {0};
+
+	if (lt_conn_key(c) != NULL)
+		who = lt_principal_key(lt_conn_key(c));
+	lt_ledger_turned_away(w->g->ledger, &who, lt_conn_peer(c), act, how);
 }
 
 static void
@@ -105,9 +119,11 @@ lt_visitors_closed(struct lt_worker *w, const struct lt_conn *c)
 		return;
 	if (lt_conn_is_unshaken(c)) {
 		add(w->g->visitors, LT_VISIT_REFUSED, 1);
+		record(w, c, "handshake", outcome(lt_conn_reason(c)));
 		say(w, c);
 	} else if (lt_conn_reason(c) == LT_NET_STRANGER) {
 		add(w->g->visitors, LT_VISIT_REVOKED, 1);
+		record(w, c, "connection", "revoked");
 		lt_log_info("connection-cut", "peer=%s", lt_conn_peer(c));
 	}
 }
@@ -157,6 +173,8 @@ lt_visitors_tick(struct lt_worker *w, uint64_t now_ms)
 	if (generation != w->rules_seen) {
 		w->rules_seen = generation;
 		lt_net_admit_again(w->net);
+		lt_guard_review(w->g->guard, w->net);
+		lt_pull_recall(w); /* who waits has to ask again */
 		open_entrances(w);
 	}
 	count(w);

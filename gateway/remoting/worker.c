@@ -18,7 +18,9 @@
 #include "remoting/asked.h"
 #include "remoting/groupkeep.h"
 #include "remoting/groups.h"
+#include "names/names.h"
 #include "remoting/guard.h"
+#include "remoting/ledger.h"
 #include "remoting/naming.h"
 #include "remoting/popper.h"
 #include "remoting/post.h"
@@ -36,6 +38,7 @@
 /* In order of the codes. */
 static const struct row {
 	int32_t code; /* first */
+	const char *name;
 	void (*handle)(struct lt_call *call);
 	struct lt_need need;
 } rows[] = {
@@ -58,7 +61,7 @@ static const struct row {
 	{                                                                      \
 		0, 0, NULL, NULL                                               \
 	}
-#define CODE(number, name, handler, need, text) {number, handler, need},
+#define CODE(number, name, handler, need, text) {number, #name, handler, need},
 #define REFUSED(number, name, text)
 #include "remoting/codes.def"
 };
@@ -71,18 +74,65 @@ by_code(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static const struct row *
+find_row(int32_t code)
+{
+	return bsearch(&code, rows, LT_COUNT(rows), sizeof rows[0], by_code);
+}
+
+const char *
+lt_worker_code_name(int32_t code, const struct lt_conn *conn)
+{
+	const struct row *row = find_row(code);
+
+	if (conn != NULL && lt_conn_tag(conn) == LT_ROLE_NAMES)
+		return lt_names_code_name(code);
+	return row != NULL ? row->name : NULL;
+}
+
+/* What needs the right to manage is an administrative act. */
+static void
+begin_act(struct lt_call *call, const struct lt_need *need)
+{
+	int is_topic = need->topic == LT_NEED_manage;
+	const char *field = is_topic ? need->topic_field : need->group_field;
+
+	if (!is_topic && need->group != LT_NEED_manage)
+		return;
+	call->ticket.note = lt_ledger_begin(call->worker->g->ledger, call,
+	    is_topic ? "topic" : "group",
+	    field != NULL ? lt_remoting_find(call->request, field)
+			  : lt_call_text("*"));
+}
+
 static void
 dispatch(struct lt_call *call)
 {
-	const struct row *row = bsearch(&call->request->code, rows,
-	    LT_COUNT(rows), sizeof rows[0], by_code);
+	const struct row *row = find_row(call->request->code);
 
-	if (row == NULL)
+	if (row == NULL) {
 		lt_answer_status(call->worker, &call->ticket,
 		    LT_CODE_NOT_SUPPORTED, "request type %d not supported",
 		    call->request->code);
-	else if (lt_guard_serves(call, &row->need))
-		row->handle(call);
+		return;
+	}
+	if (!lt_guard_serves(call, &row->need))
+		return;
+	begin_act(call, &row->need);
+	row->handle(call);
+}
+
+static void
+dispatch_name(struct lt_call *call)
+{
+	int32_t code = call->request->code;
+
+	if (!lt_guard_serves(call, lt_naming_need(code)))
+		return;
+	if (lt_names_is_act(code))
+		call->ticket.note = lt_ledger_begin(call->worker->g->ledger,
+		    call, "topic", lt_remoting_find(call->request, "topic"));
+	lt_naming_on_call(call);
 }
 
 /* --- the loop's callbacks --------------------------------------------------
@@ -137,10 +187,10 @@ frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 	call.body_bytes = f.body_bytes;
 	if (!lt_guard_admit(&call))
 		return LEAT_OK;
-	if (!is_for_names(c, w->request.code))
+	if (is_for_names(c, w->request.code))
+		dispatch_name(&call);
+	else
 		dispatch(&call);
-	else if (lt_guard_serves(&call, lt_naming_need(w->request.code)))
-		lt_naming_on_call(&call);
 	return LEAT_OK;
 }
 
@@ -218,12 +268,14 @@ tally(struct lt_worker *w)
 static void
 tick(uint64_t now_ms, void *user)
 {
+	struct lt_worker *w = user;
+
 	tally(user);
 	lt_pull_tick(user, now_ms);
 	lt_asked_tick(user, now_ms);
 	lt_clients_tick(user, now_ms);
-	lt_naming_tick(((struct lt_worker *)user)->g->naming);
-	lt_visitors_tick(user, now_ms);
+	lt_naming_tick(w->g->naming);
+	lt_visitors_tick(w, now_ms);
 }
 
 void
@@ -277,6 +329,8 @@ lt_gateway_open(struct lt_gateway *g)
 	if (status == LEAT_OK)
 		status = lt_visitors_create(&g->visitors);
 	if (status == LEAT_OK)
+		status = lt_ledger_create(&g->ledger);
+	if (status == LEAT_OK)
 		status = lt_groups_create(&g->groups);
 	if (status == LEAT_OK)
 		status = lt_groupkeep_create(g, &g->groupkeep);
@@ -298,6 +352,7 @@ lt_gateway_close(struct lt_gateway *g)
 	lt_groups_destroy(g->groups);
 	lt_guard_destroy(g->guard);
 	lt_visitors_destroy(g->visitors);
+	lt_ledger_destroy(g->ledger);
 	lt_post_destroy(g->post);
 	g->popper = NULL;
 	g->sessions = NULL;
@@ -306,6 +361,7 @@ lt_gateway_close(struct lt_gateway *g)
 	g->groups = NULL;
 	g->guard = NULL;
 	g->visitors = NULL;
+	g->ledger = NULL;
 	g->post = NULL;
 	g->sharing = NULL;
 }

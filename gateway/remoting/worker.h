@@ -26,6 +26,7 @@ struct lt_polled; /* polled.c */
 struct lt_groups;
 struct lt_guard;
 struct lt_hub;
+struct lt_ledger;
 struct lt_naming;
 struct lt_hub_changes;
 struct lt_options;
@@ -55,6 +56,7 @@ struct lt_gateway {
 	struct lt_groupkeep *groupkeep; /* with leat-queue */
 	uint64_t (*group_changes)(void); /* grows when leat-queue's changes */
 	struct lt_guard *guard; /* NULL: whoever connects may do everything */
+	struct lt_ledger *ledger; /* for the audit topic */
 	struct lt_registrar *registrar; /* NULL: nobody else is told */
 	const struct lt_entrances *entrances; /* NULL: none awaits keys */
 	struct lt_naming *naming; /* NULL: no name server here */
@@ -72,8 +74,8 @@ struct lt_gateway {
 	int auto_create;
 };
 
-/* Post, groups, sharing, sessions, popper, visitors; closed all the same, with
- * `naming` and `guard`. LEAT_OK, LEAT_E_NOMEM. */
+/* Ledger, post, groups, sharing, sessions, popper, visitors; closed all the
+ * same, with `naming` and `guard`. LEAT_OK, LEAT_E_NOMEM. */
 int lt_gateway_open(struct lt_gateway *g) LT_MUST_CHECK;
 void lt_gateway_close(struct lt_gateway *g); /* its workers are destroyed */
 
@@ -127,6 +129,9 @@ void lt_worker_destroy(struct lt_worker *w);
 
 /* Their tallies together are the process's counters. The main thread. */
 void lt_worker_count(struct lt_worker *const *all, size_t count);
+/* What RocketMQ calls a request code, of a broker or, by the connection, a name
+ * server; NULL: none of ours. */
+const char *lt_worker_code_name(int32_t code, const struct lt_conn *conn);
 
 /* lt_net_owner.cut for this protocol. */
 int64_t lt_worker_cut(const uint8_t *p, size_t bytes, void *user);
@@ -243,5 +248,7 @@ void lt_pull_on_pull(struct lt_call *call);
 /* Held pulls of queues that grew; those whose time is over. */
 void lt_pull_grown(struct lt_worker *w);
 void lt_pull_tick(struct lt_worker *w, uint64_t now_ms);
+/* Rights changed: all that are held find nothing, so that they ask again. */
+void lt_pull_recall(struct lt_worker *w);
 
 #endif

@@ -347,6 +347,40 @@ LEAT_MUST_CHECK int leat_group_settings(struct leat *leat, const char *group,
     void *user);
 LEAT_MUST_CHECK int leat_group_delete(struct leat *leat, const char *group);
 
+/* --- grants: who may do what -----------------------------------------------
+ */
+
+enum leat_right {
+	LEAT_RIGHT_PUBLISH = 1,
+	LEAT_RIGHT_SUBSCRIBE = 2,
+	LEAT_RIGHT_MANAGE = 4,
+	LEAT_RIGHT_TRACE = 8
+};
+struct leat_grant {
+	char principal[96]; /* user:NAME, os-group:NAME, any, ak:NAME or
+			       key:PUBLIC, see leat(1); ids when listed */
+	char pattern[256]; /* of names, with * and ? */
+	uint32_t on_group; /* 1: of groups, 0: of topics */
+	uint32_t rights; /* enum leat_right */
+	uint32_t fixed; /* listed: 1: a rule of the broker's file; tested, too:
+			   2: root or the broker's own user */
+};
+/* These rights are granted, beside those that are. Durable on return, and in
+ * force. DENIED, INVALID, LIMIT: leat_error() says what to do. */
+LEAT_MUST_CHECK int leat_grant_add(
+    struct leat *leat, const struct leat_grant *grant);
+/* They are not any more; sessions that used them end. NOTFOUND: the same
+ * principal and pattern have none of them in a grant. */
+LEAT_MUST_CHECK int leat_grant_remove(
+    struct leat *leat, const struct leat_grant *grant);
+/* Rules of the file, then grants. DENIED. */
+LEAT_MUST_CHECK int leat_grant_list(struct leat *leat,
+    int (*each)(const struct leat_grant *grant, void *user), void *user);
+/* Has the principal one of the rights on that name? *by_out (may be NULL): what
+ * gives it. NOTFOUND: no. Supplementary groups of a user are not looked up. */
+LEAT_MUST_CHECK int leat_grant_test(struct leat *leat, const char *principal,
+    int on_group, const char *name, uint32_t rights, struct leat_grant *by_out);
+
 /* Find messages; each callback's delivery is lent for its duration. topic may
  * be NULL for an id. NOTFOUND if there is none. */
 LEAT_MUST_CHECK int leat_message_by_id(struct leat *leat, const char *topic,

@@ -253,6 +253,24 @@ lt_relay_on_locals(
 	leat->on_locals_user = user;
 }
 
+int
+lt_relay_audit(struct leat *leat, const struct lt_wire_audit_entry *entries,
+    size_t count, int timeout_ms)
+{
+	struct {
+		struct lt_wire_audit w;
+		struct lt_wire_audit_entry e[LT_AUDIT_ENTRIES];
+	} msg;
+
+	LT_ASSERT(count <= LT_AUDIT_ENTRIES);
+	memset(&msg.w, 0, sizeof(msg.w));
+	msg.w.count = (uint32_t)count;
+	memcpy(msg.e, entries, count * sizeof(entries[0]));
+	return lt_link_call(leat, LT_OP_AUDIT, &msg,
+	    sizeof(msg.w) + count * sizeof(entries[0]),
+	    lt_wait_deadline(timeout_ms), NULL);
+}
+
 void
 lt_relay_pump(struct leat *leat)
 {

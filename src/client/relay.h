@@ -11,6 +11,8 @@
 #include "base/buffer.h"
 #include "base/check.h"
 
+struct lt_wire_audit_entry;
+
 struct lt_relay { /* pointers borrowed for the call */
 	const char *topic; /* NUL-terminated; exists */
 	uint32_t queue;
@@ -102,6 +104,10 @@ int lt_relay_group_unset(struct leat *leat, const char *group,
  * new one, and has to be told all remote ones. Calls nothing here. */
 void lt_relay_on_locals(
     struct leat *leat, void (*call)(const char *group, void *user), void *user);
+/* Lines for the audit topic, at most LT_AUDIT_ENTRIES. DENIED, INVALID,
+ * TIMEOUT, UNREACHABLE. */
+int lt_relay_audit(struct leat *leat, const struct lt_wire_audit_entry *entries,
+    size_t count, int timeout_ms) LT_MUST_CHECK;
 /* Look at the socket; never waits for long. */
 void lt_relay_pump(struct leat *leat);
 /* From now on this session's administration and subscriptions wait for

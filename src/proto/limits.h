@@ -18,6 +18,7 @@
 #define LT_LEVELS_MAX 18 /* delay levels; larger ones are clamped */
 #define LT_SETTING_TEXT_MAX 4096 /* bytes of a setting: refused */
 #define LT_SETTINGS_MAX 131072 /* of all groups: refused */
+#define LT_GRANTS_MAX 4096 /* grants in the log: refused */
 #define LT_GROUP_WINDOW_MIN 64
 #define LT_GROUP_WINDOW_MAX 65536
 

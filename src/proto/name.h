@@ -10,6 +10,7 @@
  * them as system topics. Queue 0 only. */
 #define LT_NAME_CONFIG_TOPIC "rmq_sys_leat_config"
 #define LT_NAME_PROGRESS_TOPIC "rmq_sys_leat_progress"
+#define LT_NAME_AUDIT_TOPIC "rmq_sys_leat_audit"
 /* Messages that wait, a queue for each delay level. In two parts, since four of
  * that letter mark something unfinished. */
 #define LT_NAME_SCHEDULE_TOPIC                                                 \
@@ -31,6 +32,15 @@
  * a topic; the body is the text. Has LT_NAME_CONFIG_DELETED, too. */
 #define LT_NAME_SETTING_GROUP "leat_group"
 #define LT_NAME_SETTING_TOPIC "leat_group_topic"
+
+/* The same of a grant: who, "topic" or "group", and all rights that are given
+ * with the pattern now, or "none": it is gone. */
+#define LT_NAME_GRANT_WHO "leat_grant"
+#define LT_NAME_GRANT_WHAT "leat_grant_on"
+#define LT_NAME_GRANT_PATTERN "leat_grant_pattern"
+#define LT_NAME_GRANT_RIGHTS "leat_grant_rights"
+/* What leat-gateway calls its sessions. */
+#define LT_NAME_GATEWAY "leat-gateway"
 
 /* Letters, digits, % | _ -; 1 to LT_TOPIC_MAX characters (255 with a %RETRY%
  * or %DLQ% prefix). LEAT_OK or LEAT_E_NAME. */

@@ -501,7 +501,7 @@ lt_options_print(const struct lt_options *o,
 	}
 	emit(user, "");
 	emit(user, "[access]");
-	emit(user, "# allow = user:NAME|os-group:NAME|any|key:ACCESSKEY "
+	emit(user, "# allow = user:NAME|os-group:NAME|any|ak:NAME|key:PUBLIC "
 		   "topic|group PATTERN RIGHT[,RIGHT...] (reloadable)");
 	emit(user, "# rights: publish, subscribe, manage, trace");
 	for (uint32_t i = 0; i < o->access_count; i++) {

@@ -8,17 +8,17 @@
 #define LT_PROTO_OPTIONS_H
 
 #include <stddef.h>
-#include <stddef.h>
 #include <stdint.h>
 #include "base/check.h"
 #include "base/ini.h"
 #include "proto/limits.h"
+#include "proto/principal.h"
 
-#define LT_OPTIONS_VERSION 2
+#define LT_OPTIONS_VERSION 3
 #define LT_OPTIONS_KEY_FILE "broker.key" /* in DIR, and its public half: */
 #define LT_OPTIONS_PUBLIC_FILE "broker.pub"
 #define LT_ACCESS_MAX 64
-#define LT_ACCESS_KEY_FIELD 64 /* field of an access key */
+#define LT_ACCESS_PATTERN 128 /* field of a pattern */
 
 /* Rights, in access rules and grants. */
 enum lt_right {
@@ -27,12 +27,6 @@ enum lt_right {
 	LT_RIGHT_MANAGE = 4,
 	LT_RIGHT_TRACE = 8
 };
-enum lt_access_who {
-	LT_ACCESS_ANY = 1, /* every local user */
-	LT_ACCESS_USER = 2, /* id = uid */
-	LT_ACCESS_OS_GROUP = 3, /* id = gid, supplementary groups included */
-	LT_ACCESS_KEY = 4 /* key = pattern of access keys: remote clients */
-};
 enum lt_access_what {
 	LT_ACCESS_TOPIC = 1,
 	LT_ACCESS_GROUP = 2
@@ -40,18 +34,16 @@ enum lt_access_what {
 
 /*
  * [access] in the file, any number of lines:
- *   allow = user:NAME|os-group:NAME|any|key:ACCESSKEY topic|group PATTERN
- *       RIGHT[,RIGHT...]
- * The broker's own user and root may do everything. With no line, nobody else
- * may connect. A remote client that signs has what rules with its key give.
+ *   allow = PRINCIPAL topic|group PATTERN RIGHT[,RIGHT...]
+ * The broker's own user and root may do everything. With no line, and no grant
+ * in the log, nobody else may connect. Remote principals have what rules give
+ * them, and nothing else.
  */
 struct lt_access_rule {
-	uint8_t who;
-	uint8_t what;
-	uint16_t rights;
-	uint32_t id;
-	char pattern[128];
-	char key[LT_ACCESS_KEY_FIELD];
+	struct lt_principal who;
+	uint16_t what; /* enum lt_access_what */
+	uint16_t rights; /* a mask of enum lt_right */
+	char pattern[LT_ACCESS_PATTERN];
 };
 
 struct lt_options {
@@ -87,14 +79,15 @@ int lt_options_reload(struct lt_options *to, const struct lt_options *from,
  * comments, through emit(user, line). */
 void lt_options_print(const struct lt_options *o,
     void (*emit)(void *user, const char *line), void *user);
-/* What uid/gids may do with a name; a mask of enum lt_right. */
+/* What uid/gids may do with a name (NULL: with every one); a mask of enum
+ * lt_right. */
 unsigned lt_options_rights(const struct lt_options *o, uint32_t broker_uid,
     uint32_t uid, const uint32_t *gids, size_t gid_count,
     enum lt_access_what what, const char *name);
-/* The same of the remote client that signs with this key. name NULL: every name
- * of that kind, which only pattern * gives. */
-unsigned lt_options_key_rights(const struct lt_options *o, const char *key,
-    enum lt_access_what what, const char *name);
+/* The same of a single principal. name NULL: every name of that kind, which
+ * only pattern * gives. */
+unsigned lt_options_rights_of(const struct lt_options *o,
+    const struct lt_principal *who, enum lt_access_what what, const char *name);
 /* 1 if any rule could let this user in at all. */
 int lt_options_may_connect(const struct lt_options *o, uint32_t broker_uid,
     uint32_t uid, const uint32_t *gids, size_t gid_count);

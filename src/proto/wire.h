@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include "base/check.h"
 #include "proto/limits.h"
+#include "proto/auditline.h"
 #include "proto/options.h"
 
 #define LT_WIRE_MAGIC 0x4c54u /* "TL" */
@@ -254,6 +255,53 @@ struct lt_wire_status {
 	struct lt_wire h;
 	char broker[LT_MEMBER_FIELD];
 	char version[16];
+};
+
+/* --- grants --- */
+enum lt_rule_origin {
+	LT_RULE_GRANT = 0, /* a record of the log */
+	LT_RULE_FILE = 1, /* a line of [access] */
+	LT_RULE_OWN = 2 /* root, or the broker's own user */
+};
+/* GRANT_ADD, GRANT_REMOVE: these rights; the reply has all that the grant has
+ * then. GRANT_TEST: has `who` one of the rights on the name in `pattern`? The
+ * reply has those it has, and in who and pattern the rule that gives the first
+ * of them. who: with numbers. */
+struct lt_wire_rule {
+	struct lt_wire h;
+	uint32_t what; /* enum lt_access_what */
+	uint32_t rights;
+	uint32_t origin; /* replies: enum lt_rule_origin */
+	uint32_t reserved;
+	char who[LT_PRINCIPAL_TEXT];
+	char pattern[LT_NAME_FIELD];
+	char why[200]; /* of a refusal: one line, or "" */
+};
+/* GRANT_LIST: number is 0, then `next` as replied. Rules of the file first. */
+struct lt_wire_rule_entry {
+	uint32_t what, rights, origin, reserved;
+	char who[LT_PRINCIPAL_TEXT];
+	char pattern[LT_ACCESS_PATTERN];
+};
+struct lt_wire_rules { /* tail: entries */
+	struct lt_wire h;
+	uint32_t count;
+	uint32_t reserved;
+	uint64_t next; /* 0: that was all */
+	uint64_t
+	    changes; /* queue_grant_changes: another one means begin anew */
+};
+/* AUDIT, from who may relay: tail, lines of the audit topic. */
+#define LT_AUDIT_ENTRIES 48 /* of one message, at most */
+struct lt_wire_audit_entry {
+	uint32_t is_refusal;
+	uint32_t reserved;
+	char line[LT_AUDITLINE_MAX];
+};
+struct lt_wire_audit {
+	struct lt_wire h;
+	uint32_t count;
+	uint32_t reserved;
 };
 
 /* --- groups with remote members; from who may relay --- */

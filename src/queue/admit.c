@@ -36,6 +36,12 @@ conn_message(struct lt_port *port, struct lt_wire *msg, size_t bytes, int *fds,
 	int status = lt_wire_check(msg, bytes, 'C', 'Q', &is_reply);
 
 	if (status == LEAT_OK && !is_reply && conn->refusal != LEAT_OK) {
+		if (conn->refusal == LEAT_E_DENIED)
+			lt_audit_refused(port->m,
+			    &(struct lt_audit){.uid = conn->peer.uid,
+				.pid = conn->peer.pid,
+				.act = "connect"},
+			    "denied");
 		lt_wire_reply(&refuse.h, msg, sizeof(refuse), 0, conn->refusal);
 		(void)!lt_port_send(port, &refuse, sizeof(refuse), NULL, 0);
 		lt_admit_close(conn);

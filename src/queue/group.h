@@ -64,6 +64,8 @@ void lt_ringset_store_gone(struct lt_manager *m);
 void lt_ringset_drop_topic(struct lt_manager *m, uint32_t topic);
 int lt_ringset_housekeep(struct lt_manager *m, uint64_t now_ms);
 void lt_ringset_on_grow(struct lt_job *job);
+/* Readers go on with another ring; nothing comes into the present one. */
+void lt_ringset_renew(struct lt_manager *m, struct lt_qref *q);
 
 /* --- group.c, progress.c: groups, their progress and tables -------------- */
 struct lt_group {

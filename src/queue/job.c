@@ -11,11 +11,13 @@
 #include "shm/counter.h"
 
 /* STORE: only while the store is up. FIRST: allowed before HELLO. FINISH: once
- * begun, it is brought to its end even if the client has left. */
+ * begun, it is brought to its end even if the client has left. ACT: has a
+ * record of the audit topic, whatever became of it. */
 enum {
 	STORE = 1,
 	FIRST = 2,
-	FINISH = 4
+	FINISH = 4,
+	ACT = 8
 };
 
 static void on_ping(struct lt_job *job);
@@ -29,9 +31,9 @@ static const struct {
     [LT_OP_BYE] = {lt_session_on_bye, 0},
     [LT_OP_LANE] = {lt_session_on_lane, STORE | FINISH},
     [LT_OP_TOPIC_OPEN] = {lt_topicops_on_open, FINISH},
-    [LT_OP_TOPIC_CREATE] = {lt_topicops_on_create, STORE | FINISH},
-    [LT_OP_TOPIC_UPDATE] = {lt_topicops_on_update, STORE | FINISH},
-    [LT_OP_TOPIC_DELETE] = {lt_topicops_on_delete, STORE | FINISH},
+    [LT_OP_TOPIC_CREATE] = {lt_topicops_on_create, STORE | FINISH | ACT},
+    [LT_OP_TOPIC_UPDATE] = {lt_topicops_on_update, STORE | FINISH | ACT},
+    [LT_OP_TOPIC_DELETE] = {lt_topicops_on_delete, STORE | FINISH | ACT},
     [LT_OP_TOPIC_LIST] = {lt_topicops_on_list, 0},
     [LT_OP_QUEUE_RANGE] = {lt_fetch_on_range, STORE},
     [LT_OP_SUBSCRIBE] = {lt_subscribe_on_subscribe, STORE},
@@ -42,8 +44,8 @@ static const struct {
     [LT_OP_FOLLOW] = {lt_session_on_follow, STORE},
     [LT_OP_SETTLED] = {lt_session_on_settled, STORE},
     [LT_OP_GROUP_LIST] = {lt_groupops_on_list, STORE},
-    [LT_OP_GROUP_SEEK] = {lt_groupops_on_seek, STORE | FINISH},
-    [LT_OP_GROUP_DELETE] = {lt_groupops_on_delete, STORE | FINISH},
+    [LT_OP_GROUP_SEEK] = {lt_groupops_on_seek, STORE | FINISH | ACT},
+    [LT_OP_GROUP_DELETE] = {lt_groupops_on_delete, STORE | FINISH | ACT},
     [LT_OP_GROUP_COMMIT] = {lt_remote_on_commit, STORE},
     [LT_OP_GROUP_PROGRESS] = {lt_remote_on_progress, STORE},
     [LT_OP_GROUP_REMOTES] = {lt_remote_on_remotes, 0},
@@ -53,6 +55,11 @@ static const struct {
     [LT_OP_GROUP_SETTINGS] = {lt_groupconf_on_list, 0},
     [LT_OP_FIND] = {lt_query_on_find, 0},
     [LT_OP_STATUS] = {lt_fetch_on_status, 0},
+    [LT_OP_GRANT_ADD] = {lt_grantops_on_change, STORE | FINISH | ACT},
+    [LT_OP_GRANT_REMOVE] = {lt_grantops_on_change, STORE | FINISH | ACT},
+    [LT_OP_GRANT_LIST] = {lt_grantops_on_list, STORE},
+    [LT_OP_GRANT_TEST] = {lt_grantops_on_test, STORE},
+    [LT_OP_AUDIT] = {lt_audit_on_audit, 0},
 };
 
 int
@@ -94,6 +101,8 @@ lt_job_new(struct lt_conn *conn, const struct lt_wire *msg, size_t bytes)
 		return NULL;
 	job->m = conn->port.m;
 	job->conn = conn;
+	job->uid = conn->peer.uid;
+	job->pid = conn->peer.pid;
 	job->bytes = bytes;
 	memcpy(job->request, msg, bytes);
 	LIST_INSERT_HEAD(&conn->jobs, job, conn_link);
@@ -186,6 +195,8 @@ lt_job_reply(struct lt_job *job, void *reply, size_t struct_bytes,
 	int32_t result = h->status;
 	int status;
 
+	lt_audit_answer(
+	    job, (requests[job->request->op].flags & ACT) != 0, result);
 	if (conn != NULL) {
 		lt_wire_reply(
 		    h, job->request, struct_bytes, tail_bytes, result);

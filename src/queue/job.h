@@ -62,6 +62,7 @@ struct lt_job {
 	struct lt_job **slot; /* cleared when the job ends, or NULL */
 	unsigned step; /* 0 at first; whatever the handler makes of it */
 	unsigned calls; /* to the store, not answered yet */
+	uint32_t uid, pid; /* who asked, also if it left */
 	int status; /* worst answer of the last calls */
 	int64_t min, max; /* answer of the last range call */
 	uint64_t number; /* the handler's own */

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "proto/options.h"
+#include "proto/rulebook.h"
 #include "proto/wire.h"
 #include "queue/group.h"
 #include "queue/job.h"
@@ -26,6 +27,7 @@ struct lt_cq_view;
 struct lt_keyindex;
 struct lt_kept_table;
 struct lt_schedule;
+struct lt_audit_note; /* audit.c */
 
 #define LT_SIBLING_OUT (256u << 20) /* unread bytes of a sibling; fatal */
 
@@ -102,6 +104,11 @@ struct lt_manager {
 	struct lt_topic **sorted; /* live, by name; NULL: to be made */
 	uint32_t next_topic;
 	size_t topic_count; /* live */
+
+	struct lt_rulebook *grants; /* those of the log */
+	TAILQ_HEAD(, lt_audit_note) audit; /* lines that are not logged yet */
+	size_t audit_count;
+	uint64_t refusals, refusals_since_ms; /* of this second */
 
 	struct lt_job *change; /* the durable change being made */
 	struct lt_job_queue change_waiting;

@@ -142,6 +142,7 @@ load(struct lt_manager *m)
 	if (!lt_storelink_alive(m))
 		lt_manager_fatal("store died while state was read");
 	m->loaded = 1;
+	lt_stat_add(queue_grant_changes, 1);
 	begin_attach(m);
 }
 
@@ -167,6 +168,7 @@ up(struct lt_manager *m)
 	if (m->rewrite_wanted)
 		lt_state_rewrite(m);
 	lt_schedule_up(m);
+	lt_audit_flush(m);
 	lt_job_wake(&m->store_waiting);
 }
 
@@ -433,6 +435,10 @@ on_options(struct lt_manager *m, const struct lt_wire_start *msg)
 		return;
 	(void)lt_options_reload(&m->options, &msg->options, &name);
 	lt_log_set_level((enum lt_log_level)m->options.broker_log_level);
+	lt_stat_add(queue_grant_changes, 1);
+	lt_audit_acted(m,
+	    &(struct lt_audit){.act = "settings", .object = "leat.conf"},
+	    LEAT_OK);
 	lt_grants_review(m);
 	lt_log_info(
 	    "settings-changed", "access_rules=%u", m->options.access_count);
@@ -505,10 +511,12 @@ init(struct lt_manager *m)
 	TAILQ_INIT(&m->index_waiting);
 	TAILQ_INIT(&m->settle_waiting);
 	lt_hash_init(&m->calls);
+	lt_audit_init(m);
 	m->supervisor.limit_bytes = LT_SIBLING_OUT;
 	m->supervisor.message = supervisor_message;
 	m->supervisor.hangup = supervisor_hangup;
 	if (lt_secret_init() != LEAT_OK || lt_loop_init(m) != LEAT_OK ||
+	    lt_rulebook_create(&m->grants) != LEAT_OK ||
 	    lt_topic_init(m) != LEAT_OK || lt_ringset_init(m) != LEAT_OK ||
 	    lt_group_init(m) != LEAT_OK || lt_session_init(m) != LEAT_OK ||
 	    lt_port_open(m, &m->supervisor, SUPERVISOR_FD) != LEAT_OK)
@@ -542,6 +550,7 @@ housekeep(struct lt_manager *m, uint64_t now_ms)
 	more = lt_admit_housekeep(m, now_ms);
 	more |= lt_session_housekeep(m, now_ms);
 	more |= lt_ringset_housekeep(m, now_ms);
+	more |= lt_audit_housekeep(m, now_ms);
 	if (more)
 		lt_manager_tick(m);
 }
@@ -553,7 +562,7 @@ may_stop(const struct lt_manager *m, uint64_t now_ms)
 		return 0;
 	return now_ms >= m->stop_at_ms || m->phase != LT_PHASE_UP ||
 	       (m->flush_calls == 0 && !m->flush_wanted &&
-		   m->rewrite_calls == 0);
+		   lt_audit_is_idle(m) && m->rewrite_calls == 0);
 }
 
 static void

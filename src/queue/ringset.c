@@ -230,6 +230,20 @@ unring(struct lt_manager *m, struct lt_qref *q)
 	release(m, q);
 }
 
+/* Who had the one before reads nothing new in it. */
+void
+lt_ringset_renew(struct lt_manager *m, struct lt_qref *q)
+{
+	if (q->state != LT_RING_READY)
+		return;
+	unring(m, q);
+	if (q->users == 0)
+		return;
+	q->replaced = 1;
+	if (m->ring_count >= m->options.queue_rings_max || ask(m, q) != LEAT_OK)
+		tell_replaced(q);
+}
+
 void
 lt_ringset_store_gone(struct lt_manager *m)
 {

@@ -129,12 +129,47 @@ struct lt_open *lt_grants_find(struct lt_session *s, uint32_t topic);
 int lt_grants_open(
     struct lt_session *s, uint32_t topic, uint32_t rights) LT_MUST_CHECK;
 void lt_grants_drop_topic(struct lt_manager *m, uint32_t topic);
-/* Settings changed: take back what is no longer allowed. */
+/* Rules or grants changed: what a session used and may no longer use is taken
+ * back, and the session ends. */
 void lt_grants_review(struct lt_manager *m);
+/* Change grants; see them. */
+int lt_grants_may_grant(struct lt_manager *m, const struct lt_peer *peer);
+int lt_grants_may_look(struct lt_manager *m, const struct lt_peer *peer);
 /* Ids the session may publish to; returns how many (at most LT_OPENS_MAX). */
 size_t lt_grants_list(struct lt_session *s, uint32_t *out, size_t max);
 /* More topics than could be kept were open: all it has a right to. */
 void lt_grants_all(struct lt_session *s);
+
+/* --- grantops.c: grants in the log ---------------------------------------- */
+void lt_grantops_on_change(struct lt_job *job); /* GRANT_ADD, GRANT_REMOVE */
+void lt_grantops_on_list(struct lt_job *job);
+void lt_grantops_on_test(struct lt_job *job);
+/* Its record, or that it is gone (no rights); freed by the caller. NULL: no
+ * memory. */
+struct lt_wire_append *lt_grantops_record(
+    const struct lt_access_rule *rule, size_t *bytes_out);
+/* A record of the configuration topic that is not of a topic. */
+int lt_grantops_apply(
+    struct lt_manager *m, const struct lt_record_view *v) LT_MUST_CHECK;
+
+/* --- audit.c: who was refused what, who changed what -----------------------
+ */
+struct lt_audit { /* texts borrowed */
+	uint32_t uid, pid; /* pid 0: nobody's request */
+	const char *act, *object;
+};
+void lt_audit_init(struct lt_manager *m);
+void lt_audit_refused(
+    struct lt_manager *m, const struct lt_audit *what, const char *outcome);
+void lt_audit_acted(
+    struct lt_manager *m, const struct lt_audit *what, int status);
+/* A request was answered. */
+void lt_audit_answer(struct lt_job *job, int is_act, int status);
+void lt_audit_on_audit(struct lt_job *job);
+/* The store is up: send what waits. */
+void lt_audit_flush(struct lt_manager *m);
+int lt_audit_housekeep(struct lt_manager *m, uint64_t now_ms);
+int lt_audit_is_idle(const struct lt_manager *m);
 
 /* --- fetch.c, position.c, query.c ---------------------------------------- */
 void lt_fetch_on_fetch(struct lt_job *job);

@@ -2,7 +2,8 @@
  * state.c - what must survive, as records of the two system topics.
  *
  *   rmq_sys_leat_config    one record per topic configuration, as properties;
- *                          one per setting of a group (groupconf.c)
+ *                          one per setting of a group (groupconf.c), one per
+ *                          grant (grantops.c)
  *   rmq_sys_leat_progress  records with many entries, as a body:
  *     u16 entry bytes, u8 flags (1 deleted), u8 mode, u32 queue, i64 offset,
  *     u8 group, u8 topic, u8 member lengths, then their characters; big-endian
@@ -40,8 +41,11 @@ lt_state_record(uint32_t topic, const char *tag,
     const struct lt_record_property *props, size_t prop_count, const void *body,
     size_t body_bytes, size_t *bytes_out)
 {
-	const char *name = topic == LT_STATE_CONFIG ? LT_NAME_CONFIG_TOPIC
-						    : LT_NAME_PROGRESS_TOPIC;
+	static const char *const names[] = {
+	    [LT_STATE_CONFIG] = LT_NAME_CONFIG_TOPIC,
+	    [LT_STATE_PROGRESS] = LT_NAME_PROGRESS_TOPIC,
+	    [LT_STATE_AUDIT] = LT_NAME_AUDIT_TOPIC};
+	const char *name = names[topic];
 	struct lt_record_spec spec = {.topic = name,
 	    .topic_bytes = strlen(name),
 	    .born_ms = lt_clock_wall_ms(),
@@ -324,8 +328,9 @@ rewrite_done(struct lt_manager *m, uint64_t number, void *user, int status,
 		    leat_status_text(status));
 	} else
 		lt_log_info("state-logged",
-		    "topics=%zu settings=%zu progress=%zu", m->topic_count,
-		    m->settings.used, m->progress_live);
+		    "topics=%zu settings=%zu grants=%zu progress=%zu",
+		    m->topic_count, m->settings.used,
+		    lt_rulebook_count(m->grants), m->progress_live);
 	m->rewrite_failed = 0;
 }
 
@@ -350,7 +355,7 @@ rewrite_config(struct lt_manager *m)
 
 	mark(m, LT_STATE_CONFIG, "begin");
 	while ((t = lt_hash_next(&m->topics_by_name, &cursor)) != NULL) {
-		if (t->id <= LT_STATE_PROGRESS)
+		if (t->id <= LT_STATE_AUDIT)
 			continue;
 		msg = make_config(t, &bytes);
 		m->rewrite_calls++;
@@ -359,6 +364,11 @@ rewrite_config(struct lt_manager *m)
 	TAILQ_FOREACH(s, &m->settings_list, link)
 	{
 		msg = lt_groupconf_record(s, &bytes);
+		m->rewrite_calls++;
+		append(m, msg, bytes, rewrite_done, 0);
+	}
+	for (size_t i = 0; i < lt_rulebook_count(m->grants); i++) {
+		msg = lt_grantops_record(lt_rulebook_at(m->grants, i), &bytes);
 		m->rewrite_calls++;
 		append(m, msg, bytes, rewrite_done, 0);
 	}
@@ -455,7 +465,11 @@ apply_config(struct lt_manager *m, const struct lt_record_view *v)
 
 	if (lt_record_property(v, LT_NAME_CONFIG_NAME,
 		sizeof(LT_NAME_CONFIG_NAME) - 1, &name, &bytes) != LEAT_OK)
-		return lt_groupconf_apply(m, v);
+		return lt_record_property(v, LT_NAME_GRANT_WHO,
+			   sizeof(LT_NAME_GRANT_WHO) - 1, &name,
+			   &bytes) == LEAT_OK
+			   ? lt_grantops_apply(m, v)
+			   : lt_groupconf_apply(m, v);
 	memset(&t, 0, sizeof(t));
 	if (bytes >= sizeof(t.name))
 		return LEAT_E_CORRUPT;
@@ -468,10 +482,9 @@ apply_config(struct lt_manager *m, const struct lt_record_view *v)
 	t.deleted = number_of(v, LT_NAME_CONFIG_DELETED);
 	t.system = number_of(v, LT_NAME_CONFIG_SYSTEM);
 	t.logged = 1;
-	if (t.id <= LT_STATE_PROGRESS || t.read_queues < 1 ||
-	    t.write_queues < 1 || t.read_queues > LT_QUEUES_MAX ||
-	    t.write_queues > LT_QUEUES_MAX || t.perm > LEAT_PERM_NONE ||
-	    t.level > LEAT_SYNCED)
+	if (t.id <= LT_STATE_AUDIT || t.read_queues < 1 || t.write_queues < 1 ||
+	    t.read_queues > LT_QUEUES_MAX || t.write_queues > LT_QUEUES_MAX ||
+	    t.perm > LEAT_PERM_NONE || t.level > LEAT_SYNCED)
 		return LEAT_E_CORRUPT;
 	return lt_topic_put(m, &t);
 }
@@ -633,7 +646,8 @@ lt_state_load(struct lt_manager *m, int64_t config_max, int64_t progress_max)
 		    m, LT_STATE_PROGRESS, LT_NAME_PROGRESS_TOPIC, progress_max);
 	if (status == LEAT_OK)
 		lt_log_info("state-read",
-		    "topics=%zu settings=%zu progress=%zu", m->topic_count,
-		    m->settings.used, m->progress_live);
+		    "topics=%zu settings=%zu grants=%zu progress=%zu",
+		    m->topic_count, m->settings.used,
+		    lt_rulebook_count(m->grants), m->progress_live);
 	return status;
 }

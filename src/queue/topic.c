@@ -109,6 +109,8 @@ lt_topic_init(struct lt_manager *m)
 	if (status == LEAT_OK)
 		status =
 		    put_system(m, LT_STATE_PROGRESS, LT_NAME_PROGRESS_TOPIC);
+	if (status == LEAT_OK)
+		status = put_system(m, LT_STATE_AUDIT, LT_NAME_AUDIT_TOPIC);
 	return status;
 }
 

@@ -59,6 +59,7 @@ void lt_topicops_on_list(struct lt_job *job);
 /* Ids of the two topics. */
 #define LT_STATE_CONFIG 1
 #define LT_STATE_PROGRESS 2
+#define LT_STATE_AUDIT 3 /* and of a third, of which nothing is read back */
 /* A whole S_APPEND of one record; freed by the caller. NULL: no memory. */
 struct lt_wire_append *lt_state_record(uint32_t topic, const char *tag,
     const struct lt_record_property *props, size_t prop_count, const void *body,

@@ -120,7 +120,8 @@ lt_topicmap_put(struct lt_duty *d, const struct lt_wire_topic *m)
 	t->level = m->level >= LEAT_ACCEPTED && m->level <= LEAT_SYNCED
 		       ? m->level
 		       : d->default_level;
-	t->gate = (m->perm & PERM_WRITE) == 0 || t->keeps_state != 0
+	t->gate = (m->perm & PERM_WRITE) == 0 || t->keeps_state != 0 ||
+			  strcmp(t->name, LT_NAME_AUDIT_TOPIC) == 0
 		      ? LT_GATE_SHUT
 		  : strcmp(t->name, LT_NAME_SCHEDULE_TOPIC) == 0 ? LT_GATE_RELAY
 								 : LT_GATE_OPEN;

@@ -108,8 +108,7 @@ lt_tool_fix(int status)
 		return "name a running broker with --socket DIR/leat.sock or "
 		       "LEAT_SOCKET, or --server ADDR or LEAT_SERVER";
 	case LEAT_E_DENIED:
-		return "ask the broker's owner for an `allow` line in the "
-		       "[access] section of leat.conf";
+		return "ask the broker's owner for it: `leat grant add`";
 	case LEAT_E_PERM:
 		return "change it with `leat topic update TOPIC --perm rw`";
 	case LEAT_E_NOTFOUND:

@@ -35,7 +35,7 @@ struct lt_tool {
 	struct leat *leat;
 	const char *arg; /* of the option last read */
 	const char *option; /* its name */
-	const char *operands[2]; /* NULL beyond the last */
+	const char *operands[4]; /* NULL beyond the last */
 	void *getopt; /* tables of lt_tool_next() */
 	int argc;
 	char **argv;

@@ -83,6 +83,17 @@ static const struct {
     NAME(LT_OP_GROUP_SETTINGS, lt_wire_group, group),
     NAME(LT_OP_FIND, lt_wire_find, topic),
     {LT_OP_STATUS, {0, 0}, 0, 0},
+    {LT_OP_GRANT_ADD,
+	{offsetof(struct lt_wire_rule, pattern),
+	    offsetof(struct lt_wire_rule, who)},
+	offsetof(struct lt_wire_rule, rights), 4},
+    {LT_OP_GRANT_REMOVE,
+	{offsetof(struct lt_wire_rule, pattern),
+	    offsetof(struct lt_wire_rule, who)},
+	offsetof(struct lt_wire_rule, rights), 4},
+    NUMBER(LT_OP_GRANT_LIST, lt_wire_number, number),
+    NAME(LT_OP_GRANT_TEST, lt_wire_rule, pattern),
+    NUMBER(LT_OP_AUDIT, lt_wire_audit, count),
 };
 
 static const char *const names[] = {"orders", "t1", "t2", "t3", "g1", "g2",
@@ -141,7 +152,7 @@ grant(enum lt_access_what what, const char *pattern, unsigned rights)
 	struct lt_access_rule *rule =
 	    &play_options.access[play_options.access_count++];
 
-	rule->who = LT_ACCESS_ANY;
+	rule->who.kind = LT_PRINCIPAL_ANY;
 	rule->what = what;
 	rule->rights = rights;
 	strcpy(rule->pattern, pattern);

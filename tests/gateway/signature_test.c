@@ -466,7 +466,7 @@ unread(const char *text, mode_t mode, const char *says)
 static void
 the_file_is_checked(void **state)
 {
-	char key[LT_ACCESS_KEY_FIELD + 1], line[512];
+	char key[LT_PRINCIPAL_NAME + 1], line[512];
 	struct lt_accounts *none = NULL;
 	char why[200];
 
@@ -482,7 +482,7 @@ the_file_is_checked(void **state)
 	unread("shop 12345678\nb 12345678\nshop 12345678x\n", 0600,
 	    "access key shop twice");
 	memset(key, 'k', sizeof key);
-	key[LT_ACCESS_KEY_FIELD] = '\0';
+	key[LT_PRINCIPAL_NAME] = '\0';
 	snprintf(line, sizeof line, "%s 12345678", key);
 	unread(line, 0600, "line 1: an access key");
 	unlink(path);

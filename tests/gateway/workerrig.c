@@ -18,6 +18,8 @@
 #include "base/clock.h"
 #include "hub/hub.h"
 #include "remoting/groupkeep.h"
+#include "proto/name.h"
+#include "remoting/ledger.h"
 #include "remoting/naming.h"
 #include "remoting/popper.h"
 #include "remoting/sharing.h"
@@ -217,7 +219,7 @@ group_changes(void)
 int
 rig_setup(void **state)
 {
-	struct leat_options session = {.name = "gateway"};
+	struct leat_options session = {.name = LT_NAME_GATEWAY};
 	struct lt_hub_limits hub = {0};
 	struct lt_worker_config config = {.limits = {.frame_bytes = 16 << 20,
 					      .conn_bytes = 1 << 20,
@@ -253,6 +255,7 @@ rig_setup(void **state)
 	OK(lt_registrar_create(&registrar, NULL, &it.registrar));
 	lt_registrar_tick(it.registrar, lt_clock_mono_ms());
 	lt_sharing_begin(it.g.sharing);
+	lt_ledger_start(it.g.ledger, it.g.clerk);
 	lt_popper_begin(it.g.popper, &session);
 	config.session = session;
 	config.session.lane_bytes = 16 << 20;

@@ -45,10 +45,10 @@ settings() { # RIGHT-OF-TILL
 		names = 127.0.0.1:$names
 		accounts = $work/accounts
 		[access]
-		allow = key:till topic orders $1
-		allow = key:billing topic orders subscribe
-		allow = key:billing group billing subscribe
-		allow = key:admin topic * manage
+		allow = ak:till topic orders $1
+		allow = ak:billing topic orders subscribe
+		allow = ak:billing group billing subscribe
+		allow = ak:admin topic * manage
 	END
 }
 

@@ -185,7 +185,7 @@ round_trips(void **state)
 				      "manage\n"
 				      "allow = os-group:4242 group g? "
 				      "subscribe\n"
-				      "allow = key:shop-* topic o* publish\n"
+				      "allow = ak:shop-* topic o* publish\n"
 				      "allow = any topic * trace\n"),
 		    LEAT_OK);
 		if (round >= 2) {
@@ -275,24 +275,26 @@ access_rules_decide(void **state)
 static void
 rules_of_keys_are_for_who_signs(void **state)
 {
-#define OF_KEY(key, what, name) lt_options_key_rights(&o, key, what, name)
+	const struct lt_principal shop = lt_principal_ak("shop");
+	const struct lt_principal sold = lt_principal_ak("sold");
+#define OF(who, what, name) lt_options_rights_of(&o, &who, what, name)
+
 	assert_int_equal(
-	    load("[access]\nallow = key:shop topic orders_* publish\n"
-		 "allow = key:shop topic * trace\n"
-		 "allow = key:s* group shared subscribe\n"
+	    load("[access]\nallow = ak:shop topic orders_* publish\n"
+		 "allow = ak:shop topic * trace\n"
+		 "allow = ak:s* group shared subscribe\n"
 		 "allow = any topic * manage\n"),
 	    LEAT_OK);
-	assert_int_equal(OF_KEY("shop", LT_ACCESS_TOPIC, "orders_eu"),
+	assert_int_equal(OF(shop, LT_ACCESS_TOPIC, "orders_eu"),
 	    LT_RIGHT_PUBLISH | LT_RIGHT_TRACE);
+	assert_int_equal(OF(shop, LT_ACCESS_TOPIC, "orders"), LT_RIGHT_TRACE);
+	assert_int_equal(OF(shop, LT_ACCESS_TOPIC, NULL), LT_RIGHT_TRACE);
 	assert_int_equal(
-	    OF_KEY("shop", LT_ACCESS_TOPIC, "orders"), LT_RIGHT_TRACE);
-	assert_int_equal(OF_KEY("shop", LT_ACCESS_TOPIC, NULL), LT_RIGHT_TRACE);
+	    OF(shop, LT_ACCESS_GROUP, "shared"), LT_RIGHT_SUBSCRIBE);
+	assert_int_equal(OF(shop, LT_ACCESS_GROUP, NULL), 0);
 	assert_int_equal(
-	    OF_KEY("shop", LT_ACCESS_GROUP, "shared"), LT_RIGHT_SUBSCRIBE);
-	assert_int_equal(OF_KEY("shop", LT_ACCESS_GROUP, NULL), 0);
-	assert_int_equal(
-	    OF_KEY("sold", LT_ACCESS_GROUP, "shared"), LT_RIGHT_SUBSCRIBE);
-	assert_int_equal(OF_KEY("sold", LT_ACCESS_TOPIC, "orders_eu"), 0);
+	    OF(sold, LT_ACCESS_GROUP, "shared"), LT_RIGHT_SUBSCRIBE);
+	assert_int_equal(OF(sold, LT_ACCESS_TOPIC, "orders_eu"), 0);
 	/* No local user has what a key has, and keys let nobody in. */
 	assert_int_equal(lt_options_rights(&o, 7, 1000, NULL, 0,
 			     LT_ACCESS_TOPIC, "orders_eu"),
@@ -314,10 +316,12 @@ access_rules_are_checked(void **state)
 	refused(2, "no group",
 	    "[access]\nallow = os-group:no-such-xyz topic * publish\n");
 	refused(2, "topic or group", "[access]\nallow = any queue * publish\n");
-	refused(2, "access key", "[access]\nallow = key: topic * publish\n");
+	refused(2, "access key", "[access]\nallow = ak: topic * publish\n");
 	refused(2, "access key",
-	    "[access]\nallow = key:0123456789012345678901234567890123456789"
+	    "[access]\nallow = ak:0123456789012345678901234567890123456789"
 	    "012345678901234567890123 topic * publish\n");
+	refused(
+	    2, "no public key", "[access]\nallow = key:shop topic * publish\n");
 	refused(2, "no right", "[access]\nallow = any topic * write\n");
 	refused(2, "name a right", "[access]\nallow = any topic * ,\n");
 	refused(2, "no setting", "[access]\ndeny = any topic * publish\n");
@@ -329,8 +333,8 @@ access_rules_are_checked(void **state)
 		snprintf(text, sizeof text,
 		    "[access]\nallow = user:%s topic * publish\n", pw->pw_name);
 		assert_int_equal(load(text), LEAT_OK);
-		assert_int_equal(o.access[0].id, 0);
-		assert_int_equal(o.access[0].who, LT_ACCESS_USER);
+		assert_int_equal(o.access[0].who.id, 0);
+		assert_int_equal(o.access[0].who.kind, LT_PRINCIPAL_USER);
 	}
 }
 

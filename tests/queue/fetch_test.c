@@ -474,7 +474,7 @@ system_records_are_not_found(void **state)
 
 	play_manager()->options.access_count = 1;
 	play_manager()->options.access[0] =
-	    (struct lt_access_rule){.who = LT_ACCESS_ANY,
+	    (struct lt_access_rule){.who.kind = LT_PRINCIPAL_ANY,
 		.what = LT_ACCESS_TOPIC,
 		.rights = LT_RIGHT_SUBSCRIBE,
 		.pattern = "*"};

@@ -155,14 +155,16 @@ other_users_do_not_share_a_table(void **state)
 	struct play_sub a, b;
 
 	m->options.access_count = 2;
-	m->options.access[0] = (struct lt_access_rule){.who = LT_ACCESS_ANY,
-	    .what = LT_ACCESS_TOPIC,
-	    .rights = LT_RIGHT_SUBSCRIBE,
-	    .pattern = "*"};
-	m->options.access[1] = (struct lt_access_rule){.who = LT_ACCESS_ANY,
-	    .what = LT_ACCESS_GROUP,
-	    .rights = LT_RIGHT_SUBSCRIBE,
-	    .pattern = "*"};
+	m->options.access[0] =
+	    (struct lt_access_rule){.who.kind = LT_PRINCIPAL_ANY,
+		.what = LT_ACCESS_TOPIC,
+		.rights = LT_RIGHT_SUBSCRIBE,
+		.pattern = "*"};
+	m->options.access[1] =
+	    (struct lt_access_rule){.who.kind = LT_PRINCIPAL_ANY,
+		.what = LT_ACCESS_GROUP,
+		.rights = LT_RIGHT_SUBSCRIBE,
+		.pattern = "*"};
 	play_connect_as(&d, 4001);
 	play_connect_as(&e, 4002);
 	assert_int_equal(play_hello(&d), LEAT_OK);

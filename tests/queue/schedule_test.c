@@ -160,10 +160,11 @@ only_the_gateway_uses_the_topic(void **state)
 	assert_int_equal(t->write_queues, LT_LEVELS_MAX);
 	assert_int_equal(t->system, 1);
 	play_options.access_count = 1;
-	play_options.access[0] = (struct lt_access_rule){.who = LT_ACCESS_ANY,
-	    .what = LT_ACCESS_TOPIC,
-	    .rights = LT_RIGHT_PUBLISH | LT_RIGHT_SUBSCRIBE,
-	    .pattern = "*"};
+	play_options.access[0] =
+	    (struct lt_access_rule){.who.kind = LT_PRINCIPAL_ANY,
+		.what = LT_ACCESS_TOPIC,
+		.rights = LT_RIGHT_PUBLISH | LT_RIGHT_SUBSCRIBE,
+		.pattern = "*"};
 	play_manager()->options = play_options;
 	play_connect_as(&other, 12345);
 	assert_int_equal(play_hello(&other), LEAT_OK);
