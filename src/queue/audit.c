@@ -250,6 +250,11 @@ object_of(const struct lt_wire *h, char *out, size_t room)
 		kind = "group";
 		name = ((const struct lt_wire_group *)h)->group;
 		break;
+	case LT_OP_GROUP_SET:
+		kind = "group";
+		name = ((const struct lt_wire_group_set *)h)->group;
+		break;
+	case LT_OP_GROUP_UNSET:
 	case LT_OP_GROUP_DELETE:
 		kind = "group";
 		name = ((const struct lt_wire_name *)h)->name;
