@@ -157,7 +157,6 @@ if [ $can_be_other = yes ]; then
 		sleep 0.05
 	done
 	[ "$(wc -l <"$work/taken")" -ge 50 ] || wrong "the member gets nothing"
-	from=$(date +%s%N)
 	leat grant remove user:$other topic work publish,subscribe
 	end() {
 		leat --json topic describe work | json messages
@@ -168,7 +167,13 @@ if [ $can_be_other = yes ]; then
 	sleep 0.5
 	is "nothing more comes in" "$(end)" "$at"
 	is "nothing more goes out" "$(wc -l <"$work/taken")" "$taken"
-	echo "revoked under load: looked after $((($(date +%s%N) - from) / 1000000)) ms"
+	# When it was answered, and when the last of its sessions was cut.
+	at() {
+		date -d "$(grep -E "$1" "$work/log" | tail -n 1 | cut -d' ' -f1)" +%s%3N
+	}
+	took=$(($(at 'session-cut .*uid='$other) - $(at "grant-changed principal=user:$other .* rights=none")))
+	echo "revoked under load: cut after $took ms"
+	[ $took -lt 1000 ] || wrong "cut after $took ms"
 	kill $member 2>/dev/null
 	pkill -P $producer 2>/dev/null
 	kill $producer 2>/dev/null

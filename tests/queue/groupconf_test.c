@@ -374,12 +374,11 @@ rights_are_checked(void **state)
 	assert_int_equal(set("mine", "", "x=1\n"), LEAT_OK);
 	assert_int_equal(set("theirs", "", "x=1\n"), LEAT_OK);
 	play_manager()->options.access_count = 1;
-	play_manager()->options.access[0] =
-	    (struct lt_access_rule){.who = LT_ACCESS_USER,
-		.what = LT_ACCESS_GROUP,
-		.rights = LT_RIGHT_SUBSCRIBE,
-		.id = 4242,
-		.pattern = "th*"};
+	play_manager()->options.access[0] = (struct lt_access_rule){
+	    .who = {.kind = LT_PRINCIPAL_USER, .id = 4242},
+	    .what = LT_ACCESS_GROUP,
+	    .rights = LT_RIGHT_SUBSCRIBE,
+	    .pattern = "th*"};
 	play_connect_as(&member_client, 4242);
 	assert_int_equal(play_hello(&member_client), LEAT_OK);
 	assert_string_equal(listed("", NULL), "theirs/=x=1\n;");
