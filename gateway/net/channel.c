@@ -434,8 +434,7 @@ const struct lt_transport lt_channels_transport = {
 const uint8_t *
 lt_conn_key(const struct lt_conn *c)
 {
-	return c->channels != NULL && c->sealed != NULL &&
-		       c->sealed->is_proven
+	return c->channels != NULL && c->sealed != NULL && c->sealed->is_proven
 		   ? c->sealed->key
 		   : NULL;
 }
