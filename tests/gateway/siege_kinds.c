@@ -447,14 +447,14 @@ static int
 long_polls(struct siege_link *l)
 {
 	for (int i = 0; i < 50; i++)
-		push(l->fd, buf, pull_frame(buf, "quiet", "0", "15000"));
+		push(l->fd, buf, pull_frame(buf, "quiet", "0", "5000"));
 	for (int i = 0; i < 10; i++)
 		push(l->fd, buf,
 		    siege_frame(buf, ROOM, 200050, 0, i,
 			SIEGE_FIELDS({"consumerGroup", "besiegers"},
 			    {"topic", "quiet"}, {"queueId", "-1"},
 			    {"maxMsgNums", "32"}, {"invisibleTime", "60000"},
-			    {"pollTime", "15000"}, {"bornTime", "0"},
+			    {"pollTime", "5000"}, {"bornTime", "0"},
 			    {"initMode", "0"}, {"expType", "TAG"}, {"exp", "*"},
 			    {"order", "false"}),
 			NULL, 0));
