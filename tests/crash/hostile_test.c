@@ -20,6 +20,7 @@
 
 #define SLOTS 2u
 #define DESCRIPTORS 16u
+#define TABLES_REST_MS 60000 /* LT_TABLE_REST_MS: holes of the last minute */
 #define BROKERS 3u
 
 static const char config[] = "[store]\n"
@@ -149,7 +150,7 @@ siege(unsigned seconds)
 static void
 back_to_normal(void)
 {
-	uint64_t until = world_now_ms() + 10000;
+	uint64_t until = world_now_ms() + TABLES_REST_MS + 10000;
 	unsigned i, fds;
 
 	for (i = 0; i < BROKERS; i++) {
