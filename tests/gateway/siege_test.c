@@ -342,11 +342,12 @@ pull_some(struct siege_link *l, int64_t *next)
 	if (code != 0)
 		return wrong(&puller, "pull of %s: code %d", offset, code);
 	for (const uint8_t *p = l->f.body, *end = p + l->f.body_bytes; p < end;
-	     p += v.bytes, ++*next)
-		if (lt_record_parse(p, (size_t)(end - p), &v) != LEAT_OK ||
-		    check_message(&v, *next) != 0)
-			return wrong(&puller, "pull of %s: %s", offset,
-			    puller.why[0] ? "a message" : "no message");
+	     p += v.bytes, ++*next) {
+		if (lt_record_parse(p, (size_t)(end - p), &v) != LEAT_OK)
+			return wrong(&puller, "pull of %s: no message", offset);
+		if (check_message(&v, *next) != 0)
+			return -1;
+	}
 	return 0;
 }
 
