@@ -638,6 +638,16 @@ await_connections(uint64_t want)
 	assert_in_range(counter("gateway_connections"), 0, want);
 }
 
+/* Among those that are kept there are some that take nothing. */
+static void
+await_stalled(void)
+{
+	uint64_t until = lt_clock_mono_ms() + SIEGE_PATIENCE_S * 1000;
+
+	while (counter("gateway_silent") == 0 && lt_clock_mono_ms() < until)
+		pause_ms(5);
+}
+
 static void
 print_kinds(void)
 {
@@ -698,6 +708,7 @@ test_siege(void **state)
 	pthread_join(asker.thread, NULL);
 	crowd();
 	look_around();
+	await_stalled();
 	raise_siege();
 	atomic_store(&stop, 1);
 	pthread_join(sender.thread, NULL);
