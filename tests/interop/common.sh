@@ -25,13 +25,13 @@ listens() { # PORT
 }
 
 # Ten free ports from $base on. The lock is this process's and its children's, so
-# that no other script takes them before they listen.
+# that no other script takes them before they listen, whatever its cache is.
 take_ports() {
-	local port
-	mkdir -p "$cache/ports"
+	local port locks=${XDG_CACHE_HOME:-$HOME/.cache}/leat-interop/ports
+	mkdir -p "$locks"
 	for _ in $(seq 50); do
 		base=$((20000 + RANDOM % 1000 * 10))
-		exec 8>"$cache/ports/$base" && flock -n 8 || continue
+		exec 8>"$locks/$base" && flock -n 8 || continue
 		for port in $(seq $base $((base + 9))); do
 			! listens "$port" || continue 2
 		done
