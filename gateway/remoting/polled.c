@@ -1,7 +1,8 @@
 /*
  * polled.c - INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223): the members of a
- *group, or the one that is named, are asked where they are in a topic (221),
- *and what they say makes one answer. Who gives none is not in it, as elsewhere.
+ * group, or the one that is named, are asked where they are in a topic (221),
+ * and what they say makes one answer. Who gives none is not in it, as
+ * elsewhere.
  *
  * They say it in a notation that is nearly JSON, queues being keys:
  *
@@ -55,7 +56,7 @@ string(struct cursor *c)
 	for (; c->p < c->end && *c->p >= ' '; c->p++) {
 		if (*c->p == '"')
 			return next_is(c, '"');
-		if (*c->p == '\\' && ++c->p == c->end)
+		if (*c->p == '\\' && (++c->p == c->end || *c->p < ' '))
 			return 0;
 	}
 	return 0;
@@ -156,12 +157,14 @@ said(struct lt_worker *w, const struct lt_asked_reply *reply)
 {
 	struct lt_polled *p = (void *)(intptr_t)reply->user[0];
 	const char *id = (const char *)p->clients.p + reply->user[1];
-	struct cursor c = {reply->body, reply->body + reply->body_bytes};
+	struct cursor c;
 	const uint8_t *from;
 
-	if (reply->code == LT_CODE_SUCCESS && find_table(&c)) {
-		from = c.p;
-		if (table(&c)) {
+	if (reply->code == LT_CODE_SUCCESS) {
+		c = (struct cursor){
+		    reply->body, reply->body + reply->body_bytes};
+		from = find_table(&c) ? c.p : NULL;
+		if (from != NULL && table(&c)) {
 			lt_buffer_text(&p->body, p->is_first ? "" : ",");
 			lt_buffer_quote(&p->body, id, strlen(id));
 			lt_buffer_text(&p->body, ":");
