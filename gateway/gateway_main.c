@@ -186,10 +186,14 @@ has(enum lt_role role)
 	return lt_entrances_has(&it.entrances, role);
 }
 
+/* A name server alone, without a plain port for clients, is none just because
+ * channels come in by default: plain clients would be sent to nobody. */
 static int
 is_broker(void)
 {
-	return has(LT_ROLE_BROKER) || has(LT_ROLE_CHANNEL);
+	return has(LT_ROLE_BROKER) ||
+	       (has(LT_ROLE_CHANNEL) &&
+		   (!has(LT_ROLE_NAMES) || it.options.gateway_channel[0] != 0));
 }
 
 static void
