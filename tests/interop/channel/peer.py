@@ -3,7 +3,13 @@ else's Noise; driver.c says what it does and what its arguments are.
 
   peer.py noiseprotocol|dissononce broker COUNT
   peer.py noiseprotocol|dissononce client COUNT PORT [FAULT]
+
+Or a client of a real broker, which sends COUNT messages to a topic and prints
+their bodies once they are all acknowledged:
+
+  peer.py noiseprotocol|dissononce send COUNT PORT BROKERKEY TOPIC
 """
+import base64
 import socket
 import struct
 import sys
@@ -15,14 +21,8 @@ SECRET = [bytes(range(1, 33)), bytes(range(33, 65))]  # client, broker
 
 
 class Noiseprotocol:
-    def __init__(self, is_broker, wrong):
+    def __init__(self, is_broker, broker):
         from noise.connection import Keypair, NoiseConnection
-
-        from cryptography.hazmat.primitives.asymmetric import x25519
-
-        def public(secret):
-            key = x25519.X25519PrivateKey.from_private_bytes(secret)
-            return key.public_key().public_bytes_raw()
 
         self.n = NoiseConnection.from_name(b"Noise_XK_25519_ChaChaPoly_SHA512")
         self.n.set_prologue(PROLOGUE)
@@ -32,7 +32,7 @@ class Noiseprotocol:
         else:
             self.n.set_as_initiator()
             self.n.set_keypair_from_public_bytes(
-                Keypair.REMOTE_STATIC, public(SECRET[0 if wrong else 1])
+                Keypair.REMOTE_STATIC, broker
             )
         self.n.start_handshake()
 
@@ -59,7 +59,7 @@ class Dissononce:
     """Its rekey() begins to count anew and keeps 48 bytes, where revision 34
     goes on counting and keeps 32: the new key is set by hand."""
 
-    def __init__(self, is_broker, wrong):
+    def __init__(self, is_broker, broker):
         from dissononce.cipher.chachapoly import ChaChaPolyCipher
         from dissononce.dh.private import PrivateKey
         from dissononce.dh.x25519.x25519 import X25519DH
@@ -72,7 +72,6 @@ class Dissononce:
         from dissononce.processing.impl.symmetricstate import SymmetricState
 
         dh = X25519DH()
-        keys = [dh.generate_keypair(PrivateKey(s)) for s in SECRET]
         state = SymmetricState(CipherState(ChaChaPolyCipher()), SHA512Hash())
         self.is_broker = is_broker
         self.h = HandshakeState(state, dh)
@@ -80,8 +79,8 @@ class Dissononce:
             XKHandshakePattern(),
             not is_broker,
             PROLOGUE,
-            s=keys[is_broker],
-            rs=None if is_broker else keys[0 if wrong else 1].public,
+            s=dh.generate_keypair(PrivateKey(SECRET[is_broker])),
+            rs=None if is_broker else dh.create_public(broker),
         )
 
     def _split(self, ciphers):
@@ -114,6 +113,13 @@ class Dissononce:
 
     def rekey_in(self):
         self._rekey(self.inn)
+
+
+def public(secret):
+    from cryptography.hazmat.primitives.asymmetric import x25519
+
+    key = x25519.X25519PrivateKey.from_private_bytes(secret)
+    return key.public_key().public_bytes_raw()
 
 
 class Closed(Exception):
@@ -215,11 +221,60 @@ def play(c, is_broker, count):
     assert not c.stream
 
 
+def command(code, opaque, fields, body):
+    """A request in the binary form."""
+    ext = b""
+    for name, value in fields.items():
+        ext += struct.pack(">H", len(name)) + name.encode()
+        ext += struct.pack(">I", len(value)) + value.encode()
+    header = struct.pack(">hBhiiI", code, 7, 479, opaque, 0, 0)
+    header += struct.pack(">I", len(ext)) + ext
+    head = struct.pack(">II", 4 + len(header) + len(body), 1 << 24 | len(header))
+    return head + header + body
+
+
+def send_messages(c, count, topic):
+    c.shake_hands(0)
+    c.receive()
+    assert not c.stream
+    bodies = [b"from another implementation, %d" % i for i in range(count)]
+    fields = dict(a="others", b=topic, c="TBW102", d="4", f="0", g="1758000000123")
+    fields.update(h="0", j="0", k="false", m="false")
+    for first in range(0, count, 100):
+        batch = range(first, min(first + 100, count))
+        p = b"".join(
+            command(310, i, dict(fields, e=str(i % 4)), bodies[i]) for i in batch
+        )
+        while p:  # records that end anywhere
+            n = 1 + c.sent * 12289 % 4000
+            c.send(p[:n])
+            p = p[n:]
+        wanted = set(batch)
+        while wanted:
+            while len(c.stream) < 4 or len(c.stream) < 4 + int.from_bytes(
+                c.stream[:4], "big"
+            ):
+                assert not c.ended
+                c.receive()
+            n = 4 + int.from_bytes(c.stream[:4], "big")
+            assert c.stream[4] == 1  # the form of the request
+            code, _, _, opaque, flag = struct.unpack(">hBhii", c.stream[8:21])
+            assert (code, flag & 1) == (0, 1), (code, bytes(c.stream[:n]))
+            wanted.remove(opaque)
+            del c.stream[:n]
+    c.send(b"", True)
+    for body in bodies:
+        print(body.decode())
+
+
 def main():
     library, role, count = sys.argv[1:4]
     is_broker = int(role == "broker")
-    fault = sys.argv[5] if len(sys.argv) > 5 else ""
+    fault = sys.argv[5] if role == "client" and len(sys.argv) > 5 else ""
     make = {"noiseprotocol": Noiseprotocol, "dissononce": Dissononce}[library]
+    broker = public(SECRET[0 if fault == "wrong" else 1])
+    if role == "send":
+        broker = base64.urlsafe_b64decode(sys.argv[5] + "=")
     if is_broker:
         listening = socket.create_server(("127.0.0.1", 0))
         print("port", listening.getsockname()[1], flush=True)
@@ -227,8 +282,11 @@ def main():
     else:
         s = socket.create_connection(("127.0.0.1", int(sys.argv[4])))
     s.settimeout(120)
-    c = Channel(s, make(is_broker, fault == "wrong"), fault)
+    c = Channel(s, make(is_broker, broker), fault)
     try:
+        if role == "send":
+            send_messages(c, int(count), sys.argv[6])
+            return
         play(c, is_broker, int(count))
     except AssertionError:
         raise
