@@ -197,6 +197,8 @@ lt_net_enforce(struct lt_net *net)
 		lt_conn_doom(largest, LT_NET_MEMORY);
 		lt_inbound_drop(largest);
 		lt_outbound_shed(largest);
+		if (largest->transport != NULL) /* it may keep records */
+			largest->transport->end(largest);
 	}
 }
 

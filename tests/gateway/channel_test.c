@@ -543,9 +543,51 @@ test_flood(void **state)
 	chanpeer_close(&peer);
 }
 
+/* --- not configured ---------------------------------------------------------
+ */
+
+static void
+skip_if_taken(void)
+{
+	if (!chanrig_said("not-listening role=channel"))
+		return;
+	printf("SKIP: port 10922 is somebody else's\n");
+	skip();
+}
+
+/* Nobody can connect before a key has a grant. */
+static void
+test_default_port(void **state)
+{
+	int rc = -1;
+
+	skip_if_taken();
+	assert_int_equal(chanpeer_dial(it.channel, 0), -1);
+	chanrig_rules(1);
+	for (int i = 0; rc != 0 && i < 500; i++) {
+		int fd = chanpeer_dial(it.channel, 0);
+
+		if (fd < 0) {
+			usleep(10000);
+			continue;
+		}
+		chanpeer_init(&peer, fd, &it.alice, it.key);
+		rc = chanpeer_shake(&peer);
+		if (rc != 0)
+			chanpeer_close(&peer);
+	}
+	skip_if_taken();
+	assert_int_equal(rc, 0);
+	assert_int_equal(chanrig_send(&peer, "t1", "one", 3, &reply), 0);
+	chanpeer_close(&peer);
+}
+
 int
 main(int argc, char **argv)
 {
+	const struct CMUnitTest unset[] = {
+	    cmocka_unit_test(test_default_port),
+	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_requests),
 	    cmocka_unit_test(test_key_files),
@@ -562,5 +604,7 @@ main(int argc, char **argv)
 		return 1;
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, chanrig_setup, chanrig_teardown);
+	return cmocka_run_group_tests(tests, chanrig_setup, chanrig_teardown) +
+	       cmocka_run_group_tests(
+		   unset, chanrig_setup_default, chanrig_teardown);
 }

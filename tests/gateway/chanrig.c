@@ -19,7 +19,10 @@
 
 #define PATIENCE_US 20000000u
 
+#define DEFAULT_PORT 10922
+
 struct chanrig it;
+static int is_default;
 
 uint64_t
 chanrig_now_us(void)
@@ -57,11 +60,13 @@ write_conf(int has_alice)
 	FILE *f = fopen(it.conf, "w");
 
 	assert_non_null(f);
-	fprintf(f,
-	    "[gateway]\nlisten = 127.0.0.1:%u\nnames = none\n"
-	    "channel = 127.0.0.1:%u\n[store]\nlevel = logged\n"
-	    "[access]\nallow = any topic * publish\n",
-	    ntohs(it.plain), ntohs(it.channel));
+	fprintf(f, "[gateway]\nlisten = 127.0.0.1:%u\nnames = none\n",
+	    ntohs(it.plain));
+	if (!is_default)
+		fprintf(f, "channel = 127.0.0.1:%u\n", ntohs(it.channel));
+	fputs("[store]\nlevel = logged\n[access]\n"
+	      "allow = any topic * publish\n",
+	    f);
 	lt_secret_text(key, it.alice.public);
 	if (has_alice)
 		fprintf(f,
@@ -94,8 +99,8 @@ read_key(void)
 	fclose(f);
 }
 
-int
-chanrig_setup(void **state)
+static int
+setup(void)
 {
 	struct leat_options session = {.name = "chanrig"};
 	const char *build = getenv("top_builddir");
@@ -110,8 +115,8 @@ chanrig_setup(void **state)
 	assert_non_null(mkdtemp(it.dir));
 	snprintf(it.conf, sizeof it.conf, "%s/test.conf", it.dir);
 	it.plain = free_port();
-	it.channel = free_port();
-	write_conf(1);
+	it.channel = is_default ? htons(DEFAULT_PORT) : free_port();
+	write_conf(!is_default);
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	it.leatd = fork();
 	assert_true(it.leatd >= 0);
@@ -139,6 +144,35 @@ chanrig_setup(void **state)
 	session.socket = socket;
 	OK(leat_connect(&session, &it.local));
 	return 0;
+}
+
+int
+chanrig_setup(void **state)
+{
+	is_default = 0;
+	return setup();
+}
+
+int
+chanrig_setup_default(void **state)
+{
+	is_default = 1;
+	return setup();
+}
+
+int
+chanrig_said(const char *text)
+{
+	static char log[1 << 20];
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/log", it.dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	log[fread(log, 1, sizeof log - 1, f)] = '\0';
+	fclose(f);
+	return strstr(log, text) != NULL;
 }
 
 int

@@ -30,6 +30,10 @@ struct chanrig {
 extern struct chanrig it;
 
 int chanrig_setup(void **state);
+/* The same without the setting of channels, and without rules. */
+int chanrig_setup_default(void **state);
+/* The broker's log has that text. */
+int chanrig_said(const char *text);
 int chanrig_teardown(void **state);
 /* Rules in force from some moment on: with alice, or without. */
 void chanrig_rules(int has_alice);
