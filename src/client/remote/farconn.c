@@ -85,6 +85,10 @@ lt_farconn_down(struct lt_farconn *c, int status)
 	c->fd = -1;
 	lt_farchannel_close(c);
 	c->is_connecting = c->wants_out = c->knows_us = 0;
+	if (c->refused == LT_FAR_UNKNOWN_KEY)
+		c->unknown_times++;
+	else
+		c->unknown_times = 0;
 	c->rx_bytes = c->tx_at = 0;
 	lt_buffer_clear(&c->tx);
 	back_off(c);

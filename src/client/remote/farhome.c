@@ -158,7 +158,7 @@ int
 lt_farhome_is_refused(const struct lt_far *far)
 {
 	return far->keys != NULL && far->names[0]->fd < 0 &&
-	       far->names[0]->refused == LT_FAR_UNKNOWN_KEY;
+	       far->names[0]->unknown_times >= LT_FAR_UNKNOWN_TIMES;
 }
 
 int

@@ -47,6 +47,7 @@
 #define LT_FAR_COMMIT_MS 5000
 #define LT_FAR_LEASE_MS 60000
 #define LT_FAR_RETRY_MS 1000 /* after an answer that says no */
+#define LT_FAR_UNKNOWN_TIMES 3u /* so often we are unknown, then it is so */
 #define LT_FAR_TICK_MS 200 /* how often what is due is looked for */
 
 struct lt_far;
@@ -69,6 +70,8 @@ struct lt_farconn {
 	int is_connecting; /* until the channel is up, if there is one */
 	struct lt_farchannel *channel; /* NULL: plain, or TCP is not up */
 	enum lt_farrefused refused;
+	uint32_t unknown_times; /* in a row: a gateway that dies just then looks
+				   the same */
 	int is_broker;
 	int wants_out; /* EPOLLOUT is asked for */
 	int knows_us; /* a heartbeat was answered */
@@ -333,7 +336,8 @@ int lt_farhome_connect(struct lt_far *far, const char *server,
     const char *key_file, uint64_t deadline) LT_MUST_CHECK;
 void lt_farhome_due(struct lt_far *far, uint64_t now);
 void lt_farhome_down(struct lt_far *far);
-/* The broker has proved who it is, and does not know us any more. */
+/* The broker has proved who it is, and does not know us any more: that has been
+ * so a few times. */
 int lt_farhome_is_refused(const struct lt_far *far);
 /* DENIED, with its line: the last handshake was refused. */
 int lt_farhome_refused(const struct lt_far *far) LT_MUST_CHECK;
