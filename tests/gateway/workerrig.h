@@ -35,7 +35,7 @@ struct rig {
 	struct lt_worker *workers[WORKERS];
 	pthread_t threads[WORKERS];
 	uint16_t ports[WORKERS + 1];
-	struct leat *local, *watch;
+	struct leat *local;
 	int fd; /* our connection, with the first worker */
 	int32_t opaque;
 	uint8_t in[1 << 20];
