@@ -58,7 +58,7 @@ test_directions(void **state)
 			}
 		}
 	}
-	assert_int_equal(rows, 67);
+	assert_int_equal(rows, 68);
 }
 
 static void
