@@ -12,7 +12,7 @@
 # `openssl s_time` to the plain port (left out without openssl). There is no client
 # that speaks TLS here, so its throughput is not measured.
 set -u
-build=. rounds=3 count=200000 seconds=5 pings=200 level=logged
+build=. rounds=3 count=200000 seconds=3 pings=100 level=logged
 while [ $# -gt 0 ]; do
 	case $1 in
 	--build) build=$2 && shift ;;
@@ -51,9 +51,11 @@ tls=off
 if command -v openssl >/dev/null && openssl req -x509 -newkey ec -pkeyopt \
 	ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -days 2 \
 	-keyout "$work/tls.key" -out "$work/tls.pem" 2>/dev/null; then
-	tls=permissive
+	tls=either
 fi
 cat >"$work/conf" <<-END
+	[broker]
+	port = $listen
 	[gateway]
 	listen = 127.0.0.1:$listen
 	names = 127.0.0.1:$names
@@ -135,7 +137,7 @@ row() { # TITLE FIGURE SIZE
 	local a b
 	a=$(median "$2" plain "$3") b=$(median "$2" channel "$3")
 	awk -v t="$1" -v a="$a" -v b="$b" 'BEGIN {
-		printf "| %s | %.0f | %.0f | %.2f |\n", t, a, b, a > 0 ? b / a : 0 }'
+		printf "| %s | %.0f | %.0f | %.2f |\n", t, a, b, (a > 0 ? b / a : 0) }'
 }
 echo "Level $level, $count messages, $rounds rounds, $(nproc) CPUs."
 echo
@@ -152,4 +154,4 @@ row "gateway's CPU, a ping by a new process, ns" ping 0
 echo
 echo "Handshake: $((($(median ping channel 0) - $(median ping plain 0)) / 1000)) us" \
 	"of the gateway's CPU; TLS 1.3 (P-256), with its connection:" \
-	"$(median tls tls 0 | awk '{ print $1 > 0 ? int($1 / 1000) " us" : "not measured" }')."
+	"$(median tls tls 0 | awk '{ print ($1 > 0 ? int($1 / 1000) " us" : "not measured") }')."
