@@ -83,7 +83,7 @@ plain=rocketmq://127.0.0.1:$names
 sealed=leat://$("$build/leat" key show --broker)@127.0.0.1:$channel
 
 cpu_ns() { # of the gateway, so far
-	cat /proc/"$gateway"/task/*/schedstat | awk '{ n += $1 } END { print n }'
+	cat /proc/"$gateway"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f\n", n }'
 }
 number() { # NAME <JSON
 	sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" | head -n 1
