@@ -95,14 +95,16 @@ ask_again() { # ANSWERS
 	for name in "${!said[@]}"; do
 		[ "$(verdict "$name" "${said[$name]}")" != bad ] || odd+=("$name")
 	done
-	[ ${#odd[@]} -gt 0 ] && [ ${#odd[@]} -le 20 ] || return 0
+	for name in "${odd[@]}"; do
+		case $name in # commands build on one another
+		admin.*) [[ ${again[*]} == *admin* ]] || again+=('admin.*') ;;
+		*) again+=("$name") ;;
+		esac
+	done
+	[ ${#again[@]} -gt 0 ] && [ ${#again[@]} -le 20 ] || return 0
 	for name in "${odd[@]}"; do
 		printf -- '%s: asked again: %s\n- %s\n+ %s\n' "$kind" "$name" \
 			"${want[$name]:-}" "${said[$name]}"
-		case $name in # commands build on one another
-		admin.*) again+=('admin.*') ;;
-		*) again+=("$name") ;;
-		esac
 	done
 	mv "$work/$kind/run" "$work/$kind/run.first"
 	"$here/run.sh" "$work/$kind" "${again[@]}" >"$1.again"
