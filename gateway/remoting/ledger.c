@@ -173,6 +173,21 @@ lt_ledger_turned_away(struct lt_ledger *l, const struct lt_principal *who,
 	pthread_mutex_unlock(&l->lock);
 }
 
+void
+lt_ledger_flooded(struct lt_ledger *l, uint64_t connections)
+{
+	struct note *n;
+
+	pthread_mutex_lock(&l->lock);
+	n = make_refusal(l, "flooded");
+	if (n != NULL) {
+		snprintf(n->act, sizeof n->act, "handshake");
+		snprintf(n->object, sizeof n->object, "connections:%llu",
+		    (unsigned long long)connections);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
 uint32_t
 lt_ledger_begin(struct lt_ledger *l, const struct lt_call *call,
     const char *kind, struct lt_remoting_text name)

@@ -28,6 +28,8 @@ void lt_ledger_refused(struct lt_ledger *ledger, const struct lt_call *call,
 void lt_ledger_turned_away(struct lt_ledger *ledger,
     const struct lt_principal *who, const char *peer, const char *act,
     const char *outcome);
+/* So many connections that were closed before they said a word. */
+void lt_ledger_flooded(struct lt_ledger *ledger, uint64_t connections);
 /* An act begins, whose answer says how it ended: goes into the call's ticket.
  * 0: no room. */
 uint32_t lt_ledger_begin(struct lt_ledger *ledger, const struct lt_call *call,

@@ -1,7 +1,8 @@
 /*
  * visitors.c - one line in the log a second of those who were not let in, a
- * count of all. What a peer hears is the same whether its key never had a grant
- * or has none any more: nothing.
+ * count and a record of the audit topic of each; of those that came too often
+ * one record a second. What a peer hears is the same whether its key never had
+ * a grant or has none any more: nothing.
  */
 #include "config.h"
 #include "remoting/visitors.h"
@@ -161,6 +162,11 @@ count(struct lt_worker *w)
 	add(v, LT_VISIT_MADE, now->handshakes - was->handshakes);
 	add(v, LT_VISIT_FLOODED, now->flooded - was->flooded);
 	*was = *now;
+	if (now->flooded == w->flooded || w->now_ms < w->flooded_ms + SAY_MS)
+		return;
+	lt_ledger_flooded(w->g->ledger, now->flooded - w->flooded);
+	w->flooded = now->flooded;
+	w->flooded_ms = w->now_ms;
 }
 
 void

@@ -102,6 +102,7 @@ struct lt_worker {
 	uint64_t rules_seen; /* generation of the guard's rules */
 	uint64_t now_ms; /* of the last tick */
 	struct lt_net_counters counted; /* then, by visitors.c */
+	uint64_t flooded, flooded_ms; /* as recorded last, and when */
 	int has_opened; /* what awaited keys */
 	struct lt_pull *pull; /* held ones */
 	struct lt_sending *free_sendings;

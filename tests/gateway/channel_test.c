@@ -28,6 +28,7 @@ static void
 await_refusals(void)
 {
 	assert_int_equal(chanrig_await("gateway_unshaken", refused), refused);
+	assert_int_equal(chanrig_audit("act=handshake ", refused), refused);
 }
 
 static struct chanpeer *
@@ -196,6 +197,7 @@ test_unknown_as_revoked(void **state)
 	}
 	await_refusals();
 	assert_int_equal(chanrig_await("gateway_revoked", cut + 1), cut + 1);
+	assert_int_equal(chanrig_audit("outcome=revoked", 1), 1);
 	qsort(unknown, TIMES, sizeof unknown[0], by_value);
 	qsort(revoked, TIMES, sizeof revoked[0], by_value);
 	printf("closed after: unknown %llu us, revoked %llu us (medians)\n",
@@ -538,6 +540,7 @@ test_flood(void **state)
 	    (unsigned long long)flooded, (unsigned long long)before, n[0],
 	    (unsigned long long)during, n[1]);
 	assert_true(flooded > atomic_load(&dialled) / 2);
+	assert_in_range(chanrig_audit("outcome=flooded", 1), 1, ms / 500 + 2);
 	if (is_long != NULL)
 		assert_true(during <= 2 * before);
 	chanpeer_close(&peer);

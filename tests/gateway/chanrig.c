@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "proto/name.h"
 
 #define PATIENCE_US 20000000u
 
@@ -180,6 +181,8 @@ chanrig_teardown(void **state)
 {
 	char command[128];
 
+	if (it.audit != NULL)
+		leat_unsubscribe(it.audit);
 	leat_close(it.local);
 	kill(it.leatd, SIGTERM);
 	waitpid(it.leatd, NULL, 0);
@@ -214,6 +217,41 @@ chanrig_await(const char *name, uint64_t value)
 	if (now < value)
 		fail_msg("%s is %llu", name, (unsigned long long)now);
 	return now;
+}
+
+#define AUDIT_BYTES (8u << 20)
+
+size_t
+chanrig_audit(const char *what, size_t count)
+{
+	struct leat_subscription sub = {
+	    .topic = LT_NAME_AUDIT_TOPIC, .queue = 0, .from = LEAT_FROM_BEGIN};
+	uint64_t end = chanrig_now_us() + PATIENCE_US;
+	static char all[AUDIT_BYTES];
+	static size_t used;
+	struct leat_delivery d[64];
+	size_t seen = 0;
+
+	if (it.audit == NULL) {
+		used = 0;
+		OK(leat_subscribe(it.local, &sub, &it.audit));
+	}
+	do {
+		int n = leat_poll(it.audit, d, LT_COUNT(d), 100);
+
+		assert_true(n >= 0);
+		for (int i = 0; i < n; i++) {
+			assert_true(used + d[i].body_bytes + 2 < sizeof all);
+			memcpy(all + used, d[i].body, d[i].body_bytes);
+			used += d[i].body_bytes;
+			all[used++] = '\n';
+			all[used] = '\0';
+		}
+		seen = 0;
+		for (char *at = all; (at = strstr(at, what)) != NULL; at++)
+			seen++;
+	} while (seen < count && chanrig_now_us() < end);
+	return seen;
 }
 
 /* --- requests --------------------------------------------------------------

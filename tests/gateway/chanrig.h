@@ -25,6 +25,7 @@ struct chanrig {
 	uint16_t plain, channel; /* ports, network order */
 	uint8_t key[LT_SECRET_KEY]; /* the broker's, as broker.pub has it */
 	struct leat *local;
+	struct leat_consumer *audit; /* NULL: not looked at yet */
 	struct lt_noise_pair alice, mallory; /* alice has a rule */
 };
 extern struct chanrig it;
@@ -40,6 +41,9 @@ void chanrig_rules(int has_alice);
 uint64_t chanrig_counter(const char *name);
 /* Wait until it has at least that value; as it is then. */
 uint64_t chanrig_await(const char *name, uint64_t value);
+/* Wait for records of the audit topic with that text: how many there are when
+ * these are there. */
+size_t chanrig_audit(const char *what, size_t count);
 uint64_t chanrig_now_us(void);
 
 /* --- requests --------------------------------------------------------------

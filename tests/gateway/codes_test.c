@@ -74,11 +74,34 @@ the_manual_has_every_code(void **state)
 	assert_int_equal(lines, sizeof rows / sizeof rows[0]);
 }
 
+/* On a Leat channel a code alone says whether a broker or a name server is
+ * meant. */
+static void
+no_code_has_two_meanings(void **state)
+{
+	static const int brokers[] = {
+#define CODE(code, name, handler, need, text) code,
+#define REFUSED(code, name, text)
+#include "remoting/codes.def"
+	};
+	static const int names[] = {
+#define NAMECODE(code, name, handler, manages, acts) code,
+#include "names/namecodes.def"
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof brokers / sizeof brokers[0]; i++)
+		for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+			if (brokers[i] == names[k])
+				fail_msg("%d has two", names[k]);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_manual_has_every_code),
+	    cmocka_unit_test(no_code_has_two_meanings),
 	};
 
 	return cmocka_run_group_tests_name("codes", tests, NULL, NULL);
