@@ -392,6 +392,38 @@ a_dead_client_is_found_after_our_own_death(void **state)
 	play_close(&c);
 }
 
+/* Whoever asks is told when nothing of those who died can come any more. */
+static void
+settled_when_the_lanes_of_the_dead_are_empty(void **state)
+{
+	struct play_client dead, c;
+	struct lt_wire_none req;
+
+	start();
+	play_connect(&dead);
+	assert_int_equal(play_hello(&dead), LEAT_OK);
+	play_connect(&c);
+	assert_int_equal(play_hello(&c), LEAT_OK);
+	assert_int_equal(
+	    play_call(&c, LT_OP_SETTLED, &req, sizeof(req)), LEAT_OK);
+	play_give_process(dead.session);
+	play_store_mute(1);
+	play_kill_process();
+	play_post(&c, LT_OP_SETTLED, &req, sizeof(req));
+	assert_int_equal(play_receive(&c), 0);
+	/* A store that dies has not said so. */
+	play_store_kill();
+	play_store_mute(0);
+	assert_int_equal(play_receive(&c), 0);
+	play_store_start();
+	assert_int_equal(play_receive(&c), 1);
+	assert_int_equal(
+	    ((const struct lt_wire *)c.reply.bytes)->status, LEAT_OK);
+	assert_false(play_is_attached(dead.session));
+	play_close(&dead);
+	play_close(&c);
+}
+
 static void
 a_lane_is_replaced_by_a_larger_one(void **state)
 {
@@ -525,6 +557,7 @@ main(void)
 	    TEST(both_die),
 	    TEST(a_new_boot_knows_the_token),
 	    TEST(a_dead_client_is_found_after_our_own_death),
+	    TEST(settled_when_the_lanes_of_the_dead_are_empty),
 	    TEST(a_lane_is_replaced_by_a_larger_one),
 	    TEST(a_forged_lane_ends_its_session),
 	    TEST(a_client_that_does_not_read_blocks_nobody),
