@@ -49,6 +49,10 @@ for rate in 1000 5000 10000 100000; do
 	tail -n 1 "$out/latency-$rate.svg" | grep -qx '</svg>' ||
 		wrong "latency-$rate.svg is not whole"
 done
+"$srcdir/tests/bench/channel.sh" --build "$build" --quick >"$out/channel" 2>&1 ||
+	wrong "channel.sh: $(cat "$out/channel")"
+[ "$(grep -cE '^\| [a-z].* \| [1-9][0-9]* \| [1-9][0-9]* \|' "$out/channel")" = 11 ] ||
+	wrong "channel.sh lacks figures: $(cat "$out/channel")"
 echo "$figures figures; not measured:"
 jq -r '.not_measured[]' "$out/json"
 exit $bad
