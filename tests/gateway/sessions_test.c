@@ -170,7 +170,7 @@ test_fence(void **state)
 	int fd = rig_connect(0), total = 0;
 	int64_t begin, late, end;
 	struct reply r;
-	char text[8];
+	char text[16];
 
 	assert_int_equal(greet(fd, OTHER, "100", &r), LT_CODE_SUCCESS);
 	end = number(&r, "logEnd");
