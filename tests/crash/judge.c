@@ -146,6 +146,19 @@ judge_promises(struct judge *j)
 		}
 }
 
+/* 1: it has what was granted, and not what was taken back. */
+static int
+is_granted(struct leat *leat, const char *name)
+{
+	char who[40];
+
+	snprintf(who, sizeof(who), "ak:%s", name);
+	return leat_grant_test(leat, who, 0, name, LEAT_RIGHT_PUBLISH, NULL) ==
+		   LEAT_OK &&
+	       leat_grant_test(leat, who, 0, name, LEAT_RIGHT_MANAGE, NULL) ==
+		   LEAT_E_NOTFOUND;
+}
+
 static int
 judge_topics(struct world *w, struct leat *leat)
 {
@@ -159,6 +172,11 @@ judge_topics(struct world *w, struct leat *leat)
 		snprintf(
 		    name, sizeof(name), "made-%llu", (unsigned long long)i);
 		status = leat_topic_describe(leat, name, &t);
+		if (status == LEAT_OK && t.write_queues == 2 &&
+		    !is_granted(leat, name)) {
+			world_violate(w, "grant to %s was confirmed", name);
+			return 1;
+		}
 		if (status == LEAT_OK && t.write_queues == 2)
 			continue;
 		world_violate(w, "topic %s was confirmed and is: %s", name,

@@ -231,6 +231,7 @@ static const struct reach special[] = {
     {"queue.keep", 6, 0, 0, NULL},
     {"queue.subscribe", 6, 0, 0, NULL},
     {"queue.topic", 2, 0, 0, NULL},
+    {"queue.grant", 1, 0, 0, NULL},
     {"queue.reap", 0, 0, 0, "member"},
     {"queue.seek", 1, 0, 0, NULL},
     {"queue.reattach", 0, 0, 1, "leat-store"},

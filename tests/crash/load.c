@@ -458,6 +458,24 @@ admin_churn(struct world *w, struct leat *leat, uint64_t round)
 	return 0;
 }
 
+/* So is a grant: what is named so may publish there, and nothing else. */
+static int
+admin_grant(struct leat *leat, const char *name)
+{
+	struct leat_grant g = {
+	    .rights = LEAT_RIGHT_PUBLISH | LEAT_RIGHT_MANAGE};
+	int status;
+
+	snprintf(g.principal, sizeof(g.principal), "ak:%.60s", name);
+	snprintf(g.pattern, sizeof(g.pattern), "%.60s", name);
+	status = leat_grant_add(leat, &g);
+	g.rights = LEAT_RIGHT_MANAGE;
+	if (status == LEAT_OK)
+		status = leat_grant_remove(leat, &g);
+	/* Asked again after a death, it may be done already. */
+	return status == LEAT_E_NOTFOUND ? LEAT_OK : status;
+}
+
 static int
 admin_round(struct world *w, struct leat *leat, uint64_t round)
 {
@@ -473,6 +491,9 @@ admin_round(struct world *w, struct leat *leat, uint64_t round)
 		status = leat_topic_create(leat, &t);
 		if (status != LEAT_OK && status != LEAT_E_EXISTS)
 			return admin_failed(w, leat, "create a topic", status);
+		status = admin_grant(leat, t.name);
+		if (status != LEAT_OK)
+			return admin_failed(w, leat, "grant", status);
 		atomic_fetch_add(&w->topics_made, 1);
 	}
 	status = admin_visit(w, leat);
