@@ -87,6 +87,11 @@ made_by_sending() {
 positions() {
 	leat topic create c-positions --queues 1 >/dev/null || return 1
 	seq 10 | leat produce c-positions || return 1
+	for _ in $(seq 20); do # a queue is made behind the log
+		[ "$(leat consume c-positions --from begin --exit-at-end | wc -l)" \
+			!= 10 ] || break
+		sleep 0.5
+	done
 	[ "$(leat consume c-positions --from -3 --exit-at-end | tr '\n' ' ')" = "8 9 10 " ] &&
 		[ "$(leat consume c-positions --from 4 -n 2 | tr '\n' ' ')" = "5 6 " ] &&
 		[ "$(leat consume c-positions --from 1h --exit-at-end | wc -l)" = 10 ]

@@ -198,6 +198,7 @@ play_queue_kill(void)
 	lt_session_fini(m);
 	lt_ringset_fini(m);
 	lt_topic_fini(m);
+	lt_rulebook_destroy(m->grants);
 	lt_hash_fini(&m->calls);
 	close(m->epoll_fd);
 	close(m->dir_fd);
