@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "hub/heartbeat.h"
 #include "hub/tags.h"
+#include "proto/principal.h"
 #include "proto/remoting.h"
 
 #define LT_HUB_EXPIRY_MS 120000 /* without a heartbeat */
@@ -78,10 +79,13 @@ struct lt_hub_peer {
 	const char *address; /* "10.0.0.9:4711" */
 	uint8_t language; /* of the request's header */
 	int32_t version;
+	const struct lt_principal *who; /* NULL: like one of no kind */
 };
 
 /* *is_sub_change_out: what the reply's IS_SUB_CHANGE says. LEAT_OK,
- * LEAT_E_LIMIT or LEAT_E_NOMEM: some of its groups are not registered. */
+ * LEAT_E_LIMIT or LEAT_E_NOMEM: some of its groups are not registered.
+ * LEAT_E_DENIED: that client id is another principal's, while a connection of
+ * it lasts; what is meant for it is not to be had by taking its name. */
 int lt_hub_heartbeat(struct lt_hub *hub, const struct lt_heartbeat *heartbeat,
     const struct lt_hub_peer *peer, uint64_t now_ms,
     struct lt_hub_changes *changes, int *is_sub_change_out) LT_MUST_CHECK;

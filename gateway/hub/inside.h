@@ -34,6 +34,7 @@ struct lt_hub_client {
 	uint32_t joined[LT_HUB_KINDS];
 	int32_t version;
 	uint8_t language;
+	struct lt_principal who;
 };
 
 struct lt_hub_sub {

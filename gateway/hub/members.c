@@ -166,22 +166,28 @@ client_make(struct lt_hub *hub, const struct lt_hub_peer *peer, const char *id,
 {
 	size_t id_bytes = strlen(id), address_bytes = strlen(peer->address);
 	size_t bytes = sizeof **out + id_bytes + address_bytes + 2;
-	struct lt_hub_client *c, *same;
+	struct lt_principal nobody = {0};
+	const struct lt_principal *who =
+	    peer->who != NULL ? peer->who : &nobody;
+	struct lt_hub_client *c, *same = lt_hash_get(&hub->ids, id, id_bytes);
 	void *p;
-	int rc = lt_hub_take(hub, bytes, &p);
+	int rc;
 
+	if (same != NULL && memcmp(&same->who, who, sizeof *who) != 0)
+		return LEAT_E_DENIED;
+	rc = lt_hub_take(hub, bytes, &p);
 	if (rc != LEAT_OK)
 		return rc;
 	c = p;
 	c->bytes = bytes;
 	c->conn = peer->conn;
+	c->who = *who;
 	c->id = memcpy((char *)p + sizeof *c, id, id_bytes + 1);
 	c->address =
 	    memcpy(c->id + id_bytes + 1, peer->address, address_bytes + 1);
 	lt_hub_ring_init(&c->by_time);
 	lt_hub_ring_init(&c->same_id);
 	lt_hub_ring_init(&c->memberships);
-	same = lt_hash_get(&hub->ids, id, id_bytes);
 	if (same != NULL)
 		lt_hub_ring_add(&same->same_id, &c->same_id);
 	else if ((rc = lt_hash_put(&hub->ids, id, id_bytes, c)) != LEAT_OK)

@@ -63,8 +63,14 @@ void lt_names_destroy(struct lt_names *names);
 
 /* 1 if it is a name server's request. */
 int lt_names_has(int32_t code);
-/* 1 if it changes something that is not its own, or comes from brokers. */
-int lt_names_is_managing(int32_t code);
+/* The right that it needs: see namecodes.def. */
+enum lt_names_need {
+	LT_NAMES_NEED_free,
+	LT_NAMES_NEED_topic,
+	LT_NAMES_NEED_trace,
+	LT_NAMES_NEED_manage
+};
+enum lt_names_need lt_names_needs(int32_t code);
 /* An administrative act; its name, NULL: none of ours. */
 int lt_names_is_act(int32_t code);
 const char *lt_names_code_name(int32_t code);

@@ -562,10 +562,11 @@ static const struct row {
 	int32_t code;
 	const char *name;
 	void (*handle)(struct call *c);
-	int is_managing, is_act;
+	enum lt_names_need need;
+	int is_act;
 } rows[] = {
-#define NAMECODE(number, name, handler, manages, acts)                         \
-	{number, #name, handler, manages, acts},
+#define NAMECODE(number, name, handler, need, acts)                            \
+	{number, #name, handler, LT_NAMES_NEED_##need, acts},
 #include "names/namecodes.def"
 };
 
@@ -584,12 +585,12 @@ lt_names_has(int32_t code)
 	return find_row(code) != NULL;
 }
 
-int
-lt_names_is_managing(int32_t code)
+enum lt_names_need
+lt_names_needs(int32_t code)
 {
 	const struct row *row = find_row(code);
 
-	return row != NULL && row->is_managing;
+	return row != NULL ? row->need : LT_NAMES_NEED_free;
 }
 
 int

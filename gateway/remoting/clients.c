@@ -169,6 +169,7 @@ lt_clients_on_heartbeat(struct lt_call *call)
 	    .address = lt_conn_peer(call->conn),
 	    .language = call->request->language,
 	    .version = call->request->version,
+	    .who = &call->who,
 	};
 	struct lt_hub_changes changes;
 	struct lt_heartbeat beat;
@@ -194,6 +195,10 @@ lt_clients_on_heartbeat(struct lt_call *call)
 		has_new |=
 		    lt_groups_join(w->g->groups, beat.consumers[i].group);
 	lt_heartbeat_free(&beat);
+	if (status == LEAT_E_DENIED) {
+		lt_guard_refuse(call);
+		return;
+	}
 	if (status != LEAT_OK) {
 		lt_answer_status(w, &call->ticket, LT_CODE_SYSTEM_ERROR,
 		    "not all groups could be registered: %s",

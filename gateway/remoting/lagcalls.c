@@ -17,6 +17,7 @@
 #include "hub/offsets.h"
 #include "leat/status.h"
 #include "remoting/groups.h"
+#include "remoting/guard.h"
 #include "remoting/mqkeys.h"
 #include "remoting/progress.h"
 #include "remoting/stored.h"
@@ -477,5 +478,13 @@ copy_group(struct leat *leat, struct lt_call *call)
 void
 lt_lagcalls_on_copy(struct lt_call *call)
 {
+	struct lt_remoting_text from =
+	    lt_remoting_find(call->request, "srcGroup");
+
+	if (from.bytes > 0 && !lt_guard_may_group(call,
+				  LT_NEED_subscribe | LT_NEED_trace, from)) {
+		lt_guard_refuse(call);
+		return;
+	}
 	lt_call_submit(call, copy_group, lt_call_finish);
 }

@@ -197,12 +197,26 @@ lt_naming_on_call(struct lt_call *call)
 	lt_names_reply_fini(&reply);
 }
 
+int
+lt_naming_is_asked(const struct lt_conn *c, int32_t code)
+{
+	int tag = lt_conn_tag(c);
+
+	return tag == LT_ROLE_NAMES ||
+	       (tag == LT_ROLE_CHANNEL && lt_names_has(code));
+}
+
 const struct lt_need *
 lt_naming_need(int32_t code)
 {
-	static const struct lt_need none, every = {.topic = LT_NEED_manage};
+	static const struct lt_need needs[] = {
+	    [LT_NAMES_NEED_topic] = {.topic = LT_NEED_any,
+		.topic_field = "topic"},
+	    [LT_NAMES_NEED_trace] = {.topic = LT_NEED_trace},
+	    [LT_NAMES_NEED_manage] = {.topic = LT_NEED_manage},
+	};
 
-	return lt_names_is_managing(code) ? &every : &none;
+	return &needs[lt_names_needs(code)];
 }
 
 /* One line each of who has gone. */

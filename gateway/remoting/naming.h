@@ -19,6 +19,9 @@ void lt_naming_destroy(struct lt_naming *naming);
 /* A request of a name server's. */
 void lt_naming_on_call(struct lt_call *call);
 /* What one of these needs: routes nothing, registrations every topic. */
+/* 1: this connection asks its name server that; on a channel the code says
+ * whose it is. */
+int lt_naming_is_asked(const struct lt_conn *c, int32_t code);
 const struct lt_need *lt_naming_need(int32_t code);
 /* What a connection registered goes with it; who is silent goes (every tick) */
 void lt_naming_closed(struct lt_naming *naming, uint64_t conn);

@@ -338,8 +338,7 @@ assign(struct leat *leat, struct lt_call *call)
 	    lt_name_group(said.group) != LEAT_OK)
 		return refused(call, LT_CODE_SYSTEM_ERROR,
 		    "topic, consumerGroup and clientId are needed");
-	group =
-	    (struct lt_remoting_text){said.group, (uint32_t)strlen(said.group)};
+	group = lt_call_text(said.group);
 	lt_groups_mode(g->groups, said.group, said.topic, &mode);
 	lt_buffer_init(&m.ids, LT_CALL_BODY_MAX);
 	status = leat_topic_describe(leat, said.topic, &topic);
@@ -364,5 +363,16 @@ assign(struct leat *leat, struct lt_call *call)
 void
 lt_popcalls_on_assignment(struct lt_call *call)
 {
+	struct lt_adminjson_assignment said;
+
+	if (lt_adminjson_assignment(call->body, call->body_bytes, &said) ==
+		LEAT_OK &&
+	    (!lt_guard_may_group(
+		 call, LT_NEED_subscribe, lt_call_text(said.group)) ||
+		!lt_guard_may_topic(
+		    call, LT_NEED_subscribe, lt_call_text(said.topic)))) {
+		lt_guard_refuse(call);
+		return;
+	}
 	lt_call_submit(call, assign, lt_call_finish);
 }

@@ -32,7 +32,7 @@
 
 #define TOKEN_CHARS 32
 #define SETTLE_MS 1000
-#define SCAN_BYTES (8u << 20) /* of the log for one request */
+#define SCAN_BYTES (1u << 20) /* of the log, for all requests of a round */
 #define SENT_MAX 4096 /* messages in an answer */
 #define SENT_BYTES 32 /* sequence, queue, 0, queue offset, log offset */
 
@@ -372,6 +372,7 @@ static void
 scan(struct lt_worker *w, struct lt_remoting_text topic, const char *session,
     uint64_t *at_io, struct lt_buffer *out)
 {
+	uint64_t round = lt_net_counters(w->net)->rounds;
 	uint64_t limit = lt_relay_log_synced(w->leat), at = *at_io, damaged;
 	struct lt_record_view v;
 	uint64_t seq;
@@ -383,7 +384,11 @@ scan(struct lt_worker *w, struct lt_remoting_text topic, const char *session,
 		return;
 	if (at < lt_reader_min(w->reader))
 		at = lt_reader_min(w->reader);
-	while (at < limit && at < *at_io + SCAN_BYTES &&
+	if (w->scan_round != round) {
+		w->scan_round = round;
+		w->scan_left = SCAN_BYTES;
+	}
+	while (at < limit && w->scan_left > 0 &&
 	       out->bytes < SENT_MAX * SENT_BYTES) {
 		int status = lt_reader_next(w->reader, at, limit, &v, &damaged);
 
@@ -392,6 +397,7 @@ scan(struct lt_worker *w, struct lt_remoting_text topic, const char *session,
 		if (status != LEAT_OK)
 			break;
 		at = (uint64_t)v.log_offset + v.bytes;
+		w->scan_left -= v.bytes < w->scan_left ? v.bytes : w->scan_left;
 		seq = sequence_of(&v, topic, session);
 		if (seq == 0)
 			continue;

@@ -85,7 +85,7 @@ lt_worker_code_name(int32_t code, const struct lt_conn *conn)
 {
 	const struct row *row = find_row(code);
 
-	if (conn != NULL && lt_conn_tag(conn) == LT_ROLE_NAMES)
+	if (conn != NULL && lt_naming_is_asked(conn, code))
 		return lt_names_code_name(code);
 	return row != NULL ? row->name : NULL;
 }
@@ -151,16 +151,6 @@ lt_worker_cut(const uint8_t *p, size_t bytes, void *user)
 					      : (int64_t)length + 4;
 }
 
-/* On a channel the code says whose it is. */
-static int
-is_for_names(const struct lt_conn *c, int32_t code)
-{
-	int tag = lt_conn_tag(c);
-
-	return tag == LT_ROLE_NAMES ||
-	       (tag == LT_ROLE_CHANNEL && lt_names_has(code));
-}
-
 static int
 frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 {
@@ -187,7 +177,7 @@ frame(struct lt_conn *c, uint8_t *p, size_t bytes, void *user)
 	call.body_bytes = f.body_bytes;
 	if (!lt_guard_admit(&call))
 		return LEAT_OK;
-	if (is_for_names(c, w->request.code))
+	if (lt_naming_is_asked(c, w->request.code))
 		dispatch_name(&call);
 	else
 		dispatch(&call);

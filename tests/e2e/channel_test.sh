@@ -65,6 +65,11 @@ fails 2 'leat://BROKERKEY@HOST:PORT' --server leat://nokey@h topic list
 stranger=$(leat key show "$work/stranger")
 leat grant add "key:$stranger" topic 'shop*' publish,subscribe,manage ||
 	wrong "grant add"
+for _ in $(seq 30); do # likewise
+	timeout 60 "$builddir/leat" --server "$address" --key "$work/stranger" \
+		ping >/dev/null 2>&1 && break
+	sleep 0.1
+done
 timeout 60 "$builddir/leat" --server "$address" --key "$work/stranger" \
 	topic create shop >/dev/null || wrong "a granted key may not"
 fails 4 'not allowed' --server "$address" --key "$work/stranger" \
@@ -146,6 +151,7 @@ storm() {
 	seq "$messages" | remote --timeout 100 produce "$topic" --rate 3000 \
 		2>"$work/err" &
 	producer=$!
+	timeout 60 "$builddir/leat" consume "$topic" --from begin --count 1 >/dev/null
 	while kill -0 "$producer" 2>/dev/null; do
 		"$@" && n=$((n + 1))
 		sleep "$((RANDOM % 2)).$((RANDOM % 10))"

@@ -82,7 +82,7 @@ static void
 beat(struct lt_hub *hub, uint64_t conn, const uint8_t *body, size_t bytes,
     struct lt_hub_changes *changes, struct lt_buffer *b)
 {
-	struct lt_hub_peer peer = {conn, "10.0.0.9:4711", 0, 479};
+	struct lt_hub_peer peer = {conn, "10.0.0.9:4711", 0, 479, NULL};
 	struct lt_heartbeat said;
 	const char *why;
 	int is_sub_change;

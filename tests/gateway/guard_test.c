@@ -406,6 +406,9 @@ bodies_are_asked(void **state)
 	    "{\"topic\":\"" TOPIC_NAME "\",\"subString\":\"*\"}]}]}");
 	needs_both(41, locks);
 	needs_both(42, locks);
+	needs_both(400,
+	    "{\"consumerGroup\":\"" GROUP_NAME "\",\"topic\":\"" TOPIC_NAME
+	    "\",\"clientId\":\"c@1\",\"strategyName\":\"AVG\"}");
 	needs_both(200151,
 	    "{\"brokerName\":\"broker-a\",\"acks\":[{\"c\":\"" GROUP_NAME
 	    "\",\"t\":\"" TOPIC_NAME
@@ -416,6 +419,18 @@ bodies_are_asked(void **state)
 			     "{\"clientID\":\"c@2\",\"producerDataSet\":["
 			     "{\"groupName\":\"p\"}]}"),
 	    0);
+	/* But as nobody else, who would lose what is meant for it. */
+	assert_int_equal(as("root", 34, NONE,
+			     "{\"clientID\":\"root@1\",\"producerDataSet\":["
+			     "{\"groupName\":\"p\"}]}"),
+	    0);
+	int fd = rig_connect(0);
+	(void)ask_signed(fd, "weak", "weak-secret", 34, NONE,
+	    "{\"clientID\":\"root@1\",\"producerDataSet\":["
+	    "{\"groupName\":\"p\"}]}");
+	receive(fd, &r);
+	assert_true(is_refused(r.h.code));
+	close(fd);
 }
 
 /* The place in the log of a message that root sends there; its id. */
@@ -494,9 +509,10 @@ a_retry_topic_is_its_groups(void **state)
 
 static const struct {
 	int32_t code;
-	int manages;
+	enum lt_names_need need;
 } name_rows[] = {
-#define NAMECODE(number, name, handler, manages, acts) {number, manages},
+#define NAMECODE(number, name, handler, need, acts)                            \
+	{number, LT_NAMES_NEED_##need},
 #include "names/namecodes.def"
 };
 
@@ -512,19 +528,34 @@ name_servers_calls_are_asked(void **state)
 	assert_int_equal(known, LT_COUNT(name_rows)); /* all of them */
 	for (size_t i = 0; i < LT_COUNT(name_rows); i++) {
 		int32_t code = name_rows[i].code;
+		enum lt_names_need need = name_rows[i].need;
 
 		assert_true(lt_names_has(code));
 		allow(RULES("ak:weak topic * publish,subscribe,trace",
 		    "ak:weak topic ?* manage", "ak:weak group * manage"));
 		if (is_refused(as_on(fd, "weak", code, NONE)) !=
-		    name_rows[i].manages)
+		    (need == LT_NAMES_NEED_manage))
 			fail_msg("code %d: %s", code,
-			    name_rows[i].manages ? "allowed" : "refused");
+			    need == LT_NAMES_NEED_manage ? "allowed"
+							 : "refused");
+		allow(RULES("ak:weak topic mine subscribe",
+		    "ak:weak topic ?* trace", "ak:weak group * manage"));
+		if (is_refused(as_on(fd, "weak", code, NONE)) !=
+		    (need != LT_NAMES_NEED_free))
+			fail_msg("code %d: %s with little", code,
+			    need != LT_NAMES_NEED_free ? "allowed" : "refused");
 		allow(RULES("ak:weak topic * manage"));
 		if (is_refused(as_on(fd, "weak", code, NONE)))
 			fail_msg("code %d: refused", code);
 	}
 	print_message("%zu codes of the name server\n", known);
+	allow(RULES("ak:weak topic mine subscribe"));
+	assert_false(
+	    is_refused(as_on(fd, "weak", 105, FIELDS({"topic", "mine"}))));
+	assert_false(
+	    is_refused(as_on(fd, "weak", 105, FIELDS({"topic", "TBW102"}))));
+	assert_true(
+	    is_refused(as_on(fd, "weak", 105, FIELDS({"topic", "yours"}))));
 	close(fd);
 }
 

@@ -143,7 +143,7 @@ step_beat(uint64_t now_ms)
 	int id = model.id[c] >= 0 && any(8) > 0 ? model.id[c] : (int)any(IDS);
 	struct lt_heartbeat said = {
 	    .client_id = id_names[id], .consumers = consumers};
-	struct lt_hub_peer peer = {conn_of(c), "x", 0, 479};
+	struct lt_hub_peer peer = {conn_of(c), "x", 0, 479, NULL};
 	uint8_t groups[GROUPS] = {0}, topics[GROUPS] = {0};
 
 	for (int g = 0; g < GROUPS; g++) {

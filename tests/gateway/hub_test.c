@@ -62,7 +62,10 @@ text(const char *s)
 static int
 beat_json(uint64_t conn, const char *json)
 {
-	struct lt_hub_peer peer = {conn, "10.0.0.9:4711", LT_REMOTING_GO, 317};
+	struct lt_hub_peer peer = {.conn = conn,
+	    .address = "10.0.0.9:4711",
+	    .language = LT_REMOTING_GO,
+	    .version = 317};
 	struct lt_heartbeat said;
 	const char *why;
 	int rc;

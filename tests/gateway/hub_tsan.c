@@ -42,7 +42,7 @@ speak(void *arg)
 
 	lt_hub_changes_init(&changes);
 	for (uint64_t i = 0; i < COUNT; i++) {
-		struct lt_hub_peer peer = {1 + i % CONNS, "x", 0, 479};
+		struct lt_hub_peer peer = {1 + i % CONNS, "x", 0, 479, NULL};
 		int is_sub_change;
 
 		sub.version = (int64_t)i;
