@@ -30,8 +30,9 @@ fresh() {
 		[ "$(cat "$cache/$part.stamp" 2>/dev/null)" = "$(digest "$@")" ]
 }
 
+# Nor one that proves itself by a certificate that is not known here.
 unreachable() { # PART STATUS
-	[ "$2" = 124 ] || grep -qiE 'unknown ?host|no such host|could not resolve|connection (refused|reset)|timed out|unreachable|temporary failure|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|failed to establish|from versions: none' \
+	[ "$2" = 124 ] || grep -qiE 'unknown ?host|no such host|could not resolve|connection (refused|reset)|timed out|unreachable|temporary failure|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|EAI_AGAIN|failed to establish|from versions: none|x509|PKIX|CERTIFICATE_VERIFY|self-signed certificate' \
 		"$cache/$1.log"
 }
 
