@@ -51,6 +51,15 @@ drop(struct lt_manager *m, struct lt_audit_note *note)
 	lt_mem_free(note);
 }
 
+void
+lt_audit_fini(struct lt_manager *m)
+{
+	struct lt_audit_note *note;
+
+	while ((note = TAILQ_FIRST(&m->audit)) != NULL)
+		drop(m, note);
+}
+
 static void
 note_logged(struct lt_manager *m, uint64_t number, void *user, int status,
     const struct lt_wire *reply)

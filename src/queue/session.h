@@ -159,6 +159,7 @@ struct lt_audit { /* texts borrowed */
 	const char *act, *object;
 };
 void lt_audit_init(struct lt_manager *m);
+void lt_audit_fini(struct lt_manager *m); /* what waits is forgotten */
 void lt_audit_refused(
     struct lt_manager *m, const struct lt_audit *what, const char *outcome);
 void lt_audit_acted(

@@ -199,6 +199,7 @@ play_queue_kill(void)
 	lt_ringset_fini(m);
 	lt_topic_fini(m);
 	lt_rulebook_destroy(m->grants);
+	lt_audit_fini(m);
 	lt_hash_fini(&m->calls);
 	close(m->epoll_fd);
 	close(m->dir_fd);
