@@ -276,8 +276,22 @@ lt_tool_context_add(struct lt_tool *t)
 	return rc;
 }
 
-int
-lt_tool_context_use(struct lt_tool *t)
+static void
+use(struct contexts *c, struct context *k)
+{
+	for (size_t i = 0; i < c->count; i++)
+		c->list[i].is_current = &c->list[i] == k;
+}
+
+static void
+take_out(struct contexts *c, struct context *k)
+{
+	c->count--;
+	memmove(k, k + 1, (size_t)(c->list + c->count - k) * sizeof *k);
+}
+
+static int
+change(struct lt_tool *t, void (*how)(struct contexts *c, struct context *k))
 {
 	struct contexts *c = NULL;
 	struct context *k;
@@ -286,8 +300,7 @@ lt_tool_context_use(struct lt_tool *t)
 	if (rc == LEAT_OK && (k = find(c, t->operands[0])) == NULL)
 		rc = unknown(t->operands[0]);
 	if (rc == LEAT_OK) {
-		for (size_t i = 0; i < c->count; i++)
-			c->list[i].is_current = &c->list[i] == k;
+		how(c, k);
 		rc = save(c);
 	}
 	if (c != NULL)
@@ -296,22 +309,15 @@ lt_tool_context_use(struct lt_tool *t)
 }
 
 int
+lt_tool_context_use(struct lt_tool *t)
+{
+	return change(t, use);
+}
+
+int
 lt_tool_context_remove(struct lt_tool *t)
 {
-	struct contexts *c = NULL;
-	struct context *k;
-	int rc = start(t, &c);
-
-	if (rc == LEAT_OK && (k = find(c, t->operands[0])) == NULL)
-		rc = unknown(t->operands[0]);
-	if (rc == LEAT_OK) {
-		c->count--;
-		memmove(k, k + 1, (size_t)(c->list + c->count - k) * sizeof *k);
-		rc = save(c);
-	}
-	if (c != NULL)
-		unload(c);
-	return rc;
+	return change(t, take_out);
 }
 
 static const struct lt_output_column columns[] = {

@@ -23,6 +23,7 @@
 #include "client/remote/inside.h"
 #include "tests/support/cutter.h"
 #include "fake_cluster.h"
+#include "tests/client/message.h"
 
 #define OK(call) assert_int_equal((call), LEAT_OK)
 #define WAIT_MS 120000 /* of the fast clock */
@@ -83,17 +84,6 @@ teardown(void **state)
 	cutter_stop(cutter);
 	fake_cluster_stop(fake);
 	return 0;
-}
-
-static struct leat_message
-message(const char *body)
-{
-	struct leat_message m = LEAT_MESSAGE_INIT;
-
-	m.topic = "t";
-	m.body = body;
-	m.body_bytes = strlen(body);
-	return m;
 }
 
 /* --- who is who --------------------------------------------------------------

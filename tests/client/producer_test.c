@@ -12,6 +12,7 @@
 
 #include "fake_broker.h"
 #include "leat/leat.h"
+#include "tests/client/message.h"
 
 #define OK(call) assert_int_equal((call), LEAT_OK)
 
@@ -36,17 +37,6 @@ teardown(void **state)
 	leat_close(leat);
 	fake_stop(fake);
 	return 0;
-}
-
-static struct leat_message
-message(const char *body)
-{
-	struct leat_message m = LEAT_MESSAGE_INIT;
-
-	m.topic = "t";
-	m.body = body;
-	m.body_bytes = strlen(body);
-	return m;
 }
 
 /* Collect `want` receipts, all OK, users counting up from *first. */

@@ -20,6 +20,7 @@
 #include "client/remote/farjson.h"
 #include "client/remote/inside.h"
 #include "fake_cluster.h"
+#include "tests/client/message.h"
 
 #define OK(call) assert_int_equal((call), LEAT_OK)
 #define WAIT_MS 60000 /* of the fast clock */
@@ -53,17 +54,6 @@ teardown(void **state)
 	leat_close(leat);
 	fake_cluster_stop(fake);
 	return 0;
-}
-
-static struct leat_message
-message(const char *body)
-{
-	struct leat_message m = LEAT_MESSAGE_INIT;
-
-	m.topic = "t";
-	m.body = body;
-	m.body_bytes = strlen(body);
-	return m;
 }
 
 static struct leat_consumer *

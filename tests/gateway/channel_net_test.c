@@ -324,8 +324,7 @@ test_truncated(void **state)
 		frame_make(frame, sizeof frame, ORDER_REFUSE, 0, 0);
 		chanpeer_seal(&peers[0], frame, sizeof frame, 0, out);
 		assert_int_equal(
-		    chanpeer_put(peers[0].fd, out, cut == sizeof out ? 0 : cut),
-		    0);
+		    send_all(peers[0].fd, out, cut == sizeof out ? 0 : cut), 0);
 		shutdown(peers[0].fd, SHUT_WR);
 		assert_int_equal(await_end(&peers[0]), 0);
 		if (cut % 50 == 49)
@@ -431,8 +430,7 @@ test_other_languages(void **state)
 	for (size_t i = 0; i < LT_COUNT(texts); i++) {
 		int fd = chanpeer_dial(rig.port, 0);
 
-		assert_int_equal(
-		    chanpeer_put(fd, texts[i], LT_CHANNEL_HELLO), 0);
+		assert_int_equal(send_all(fd, texts[i], LT_CHANNEL_HELLO), 0);
 		assert_int_equal(chanpeer_rest(fd), 0);
 		close(fd);
 	}
@@ -467,17 +465,15 @@ test_flips(void **state)
 			    lt_channel_hello(&p->channel, message), LEAT_OK);
 			if (k == 1) {
 				assert_int_equal(
-				    chanpeer_put(p->fd, message, sizes[0]), 0);
+				    send_all(p->fd, message, sizes[0]), 0);
 				assert_int_equal(
-				    chanpeer_get(p->fd, answer, sizeof answer),
-				    0);
+				    recv_all(p->fd, answer, sizeof answer), 0);
 				assert_int_equal(lt_channel_finish(&p->channel,
 						     answer, message),
 				    LEAT_OK);
 			}
 			message[i] ^= (uint8_t)(1u << (i % 8));
-			assert_int_equal(
-			    chanpeer_put(p->fd, message, sizes[k]), 0);
+			assert_int_equal(send_all(p->fd, message, sizes[k]), 0);
 			assert_int_equal(await_end(p), 0);
 		}
 	await_nobody();
@@ -527,10 +523,10 @@ test_spoilt_records(void **state)
 			if (how == SPOIL_BOUNDS)
 				b[0] = b[1] = 0;
 			if (how == SPOIL_SWAP)
-				(void)chanpeer_put(peers[0].fd, b, sizeof b);
+				(void)send_all(peers[0].fd, b, sizeof b);
 			if (how != SPOIL_DROP)
-				(void)chanpeer_put(peers[0].fd, a, sizeof a);
-			(void)chanpeer_put(peers[0].fd, b, sizeof b);
+				(void)send_all(peers[0].fd, a, sizeof a);
+			(void)send_all(peers[0].fd, b, sizeof b);
 			/* A longer length waits for more: */
 			shutdown(peers[0].fd, SHUT_WR);
 			/* The first one's echo, or nothing. */
@@ -639,10 +635,10 @@ test_handshakes_have_5_seconds(void **state)
 	meet(&peers[0], &alice, 0); /* says nothing */
 	meet(&peers[1], &alice, 0); /* says a part */
 	assert_int_equal(lt_channel_hello(&peers[1].channel, hello), LEAT_OK);
-	assert_int_equal(chanpeer_put(peers[1].fd, hello, 20), 0);
+	assert_int_equal(send_all(peers[1].fd, hello, 20), 0);
 	meet(&peers[2], &alice, 0); /* ends half-way */
 	assert_int_equal(chanpeer_hello(&peers[2]), 0);
-	assert_int_equal(chanpeer_get(peers[2].fd, hello, 48), 0);
+	assert_int_equal(recv_all(peers[2].fd, hello, 48), 0);
 	while (rig_counters().half_open != 3)
 		;
 	rig_advance(LT_NET_SHAKE_MS - 1);

@@ -228,10 +228,10 @@ test_spoilt_handshakes(void **state)
 			    20 + (unsigned)spoilt % 9);
 			OK(lt_channel_hello(&peer.channel, m));
 			if (k >= 1) {
-				(void)chanpeer_put(peer.fd, m, bytes);
+				(void)send_all(peer.fd, m, bytes);
 				bytes = sizes[1];
 				assert_int_equal(
-				    chanpeer_get(peer.fd, m, bytes), 0);
+				    recv_all(peer.fd, m, bytes), 0);
 			}
 			if (k == 2) {
 				bytes = sizes[2];
@@ -252,7 +252,7 @@ test_spoilt_handshakes(void **state)
 			} else {
 				m[at] ^= (uint8_t)(1u << (i % 8));
 			}
-			(void)chanpeer_put(peer.fd, m, bytes);
+			(void)send_all(peer.fd, m, bytes);
 			shutdown(peer.fd, SHUT_WR);
 			assert_int_equal(chanpeer_rest(peer.fd), 0);
 			chanpeer_close(&peer);
@@ -301,7 +301,7 @@ run_relay(void *user)
 				break;
 			}
 			relay.used[i] += (size_t)n;
-			if (chanpeer_put(fd[!i], at, (size_t)n) != 0)
+			if (send_all(fd[!i], at, (size_t)n) != 0)
 				open_ends = 0;
 		}
 		if (open_ends == 1)
@@ -381,7 +381,7 @@ test_captured_bytes(void **state)
 	has_not(key, 20, "the client's key as text");
 	/* All that the client sent, once more: an answer, and the end. */
 	fd = chanpeer_dial(it.channel, 0);
-	(void)chanpeer_put(fd, relay.bytes[0], relay.used[0]);
+	(void)send_all(fd, relay.bytes[0], relay.used[0]);
 	assert_int_equal(chanpeer_rest(fd), LT_CHANNEL_ANSWER);
 	close(fd);
 	refused++;

@@ -13,42 +13,6 @@
 
 #define NOW_MS 1 /* nothing here is that old */
 
-int
-chanpeer_put(int fd, const void *p, size_t bytes)
-{
-	const char *at = p;
-
-	while (bytes > 0) {
-		ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
-int
-chanpeer_get(int fd, void *p, size_t bytes)
-{
-	char *at = p;
-
-	while (bytes > 0) {
-		ssize_t n = recv(fd, at, bytes, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
 size_t
 chanpeer_rest(int fd)
 {
@@ -109,7 +73,7 @@ chanpeer_hello(struct chanpeer *p)
 
 	if (lt_channel_hello(&p->channel, hello) != LEAT_OK)
 		return -2;
-	return chanpeer_put(p->fd, hello, sizeof hello);
+	return send_all(p->fd, hello, sizeof hello);
 }
 
 int
@@ -117,11 +81,11 @@ chanpeer_proof(struct chanpeer *p)
 {
 	uint8_t answer[LT_CHANNEL_ANSWER], proof[LT_CHANNEL_PROOF];
 
-	if (chanpeer_get(p->fd, answer, sizeof answer) != 0)
+	if (recv_all(p->fd, answer, sizeof answer) != 0)
 		return -1;
 	if (lt_channel_finish(&p->channel, answer, proof) != LEAT_OK)
 		return -2;
-	return chanpeer_put(p->fd, proof, sizeof proof);
+	return send_all(p->fd, proof, sizeof proof);
 }
 
 static int
@@ -130,12 +94,12 @@ next_record(struct chanpeer *p)
 	int64_t size;
 	int rc;
 
-	if (p->is_over || chanpeer_get(p->fd, p->in, LT_CHANNEL_LENGTH) != 0)
+	if (p->is_over || recv_all(p->fd, p->in, LT_CHANNEL_LENGTH) != 0)
 		return -1;
 	size = lt_channel_cut(p->in, LT_CHANNEL_LENGTH);
 	if (size < 0)
 		return -2;
-	if (chanpeer_get(p->fd, p->in + LT_CHANNEL_LENGTH,
+	if (recv_all(p->fd, p->in + LT_CHANNEL_LENGTH,
 		(size_t)size - LT_CHANNEL_LENGTH) != 0)
 		return -1;
 	rc = lt_channel_open(
@@ -185,7 +149,7 @@ chanpeer_record(
 {
 	uint8_t out[LT_CHANNEL_RECORD_MAX];
 
-	return chanpeer_put(
+	return send_all(
 	    p->fd, out, chanpeer_seal(p, bytes, count, is_last, out));
 }
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "proto/channel.h"
+#include "tests/support/stream.h"
 
 struct chanpeer {
 	int fd;
@@ -40,9 +41,6 @@ int chanpeer_recv(struct chanpeer *p, void *bytes, size_t count);
 size_t chanpeer_seal(struct chanpeer *p, const void *bytes, size_t count,
     int is_last, uint8_t *out);
 
-/* Raw bytes: 0 or -1. */
-int chanpeer_put(int fd, const void *p, size_t bytes);
-int chanpeer_get(int fd, void *p, size_t bytes);
 /* Bytes that come before the end; the end must come. */
 size_t chanpeer_rest(int fd);
 

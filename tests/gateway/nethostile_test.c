@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -218,8 +219,10 @@ test_hostile_peers(void **state)
 		else
 			ssl = dial_tls(&fd);
 		good[k] = fork();
-		if (good[k] == 0)
+		if (good[k] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			_exit(good_stream(ssl, fd, stop_pair[k][1]));
+		}
 		SSL_free(ssl);
 		close(fd);
 	}

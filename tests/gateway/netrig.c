@@ -500,40 +500,6 @@ frame_make(
 }
 
 int
-send_all(int fd, const void *p, size_t bytes)
-{
-	const char *at = p;
-
-	while (bytes > 0) {
-		ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
-int
-recv_all(int fd, void *p, size_t bytes)
-{
-	char *at = p;
-
-	while (bytes > 0) {
-		ssize_t n = recv(fd, at, bytes, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
-int
 send_order(int fd, enum order order, uint32_t arg)
 {
 	uint8_t p[RIG_HEAD];

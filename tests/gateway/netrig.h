@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "net/net.h"
+#include "tests/support/stream.h"
 
 #define RIG_HEAD 12
 
@@ -64,8 +65,6 @@ void rig_advance(unsigned ms);
 int dial(uint16_t port);
 void frame_make(
     uint8_t *p, uint32_t bytes, enum order order, uint32_t arg, uint32_t seed);
-int send_all(int fd, const void *p, size_t bytes); /* 0 or -1 */
-int recv_all(int fd, void *p, size_t bytes); /* 0, or -1: end or error */
 int send_order(int fd, enum order order, uint32_t arg);
 /* 1 if so many bytes of pattern come. */
 int recv_pattern(int fd, size_t bytes);

@@ -11,6 +11,7 @@ export LEAT_SOCKET NO_COLOR
 unset LEAT_SERVER
 broker=
 failed=0
+wrongs=
 
 cleanup() {
 	if [ -n "$broker" ]; then
@@ -24,6 +25,8 @@ trap 'exit 1' INT TERM
 
 wrong() {
 	echo "WRONG: $*"
+	wrongs="$wrongs  $*
+"
 	failed=$((failed + 1))
 }
 
@@ -88,7 +91,8 @@ finish() {
 	if [ $failed != 0 ]; then
 		echo "--- end of the broker's log"
 		tail -n 20 "$work/log" 2>/dev/null
-		echo "$failed wrong"
+		echo "$failed wrong:"
+		printf '%s' "$wrongs" | cut -c1-300
 		exit 1
 	fi
 	exit 0
