@@ -364,11 +364,25 @@ count_all(void)
 	lt_stat_set(gateway_revoked, lt_visitors_count(v, LT_VISIT_REVOKED));
 }
 
+/* How far the grants are in force in all workers: `leat grant` waits for it. */
+static void
+count_grants(void)
+{
+	uint64_t generation, learned;
+
+	learned = lt_guard_learned(it.g.guard, &generation);
+	for (size_t i = 0; i < it.worker_count; i++)
+		if (atomic_load(&it.workers[i]->rules_seen) != generation)
+			return;
+	lt_stat_set(gateway_grant_changes, learned);
+}
+
 static void
 tick(uint64_t now_ms, void *user)
 {
 	lt_worker_count(it.workers, it.worker_count);
 	count_all();
+	count_grants();
 	if (!it.is_stopping)
 		lt_guard_tick(it.g.guard, now_ms);
 	if (it.is_stopping && now_ms >= it.leave_ms)

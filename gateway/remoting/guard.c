@@ -188,6 +188,13 @@ lt_guard_generation(const struct lt_guard *g)
 			       &g->generation, memory_order_acquire);
 }
 
+uint64_t
+lt_guard_learned(const struct lt_guard *g, uint64_t *generation_out)
+{
+	*generation_out = lt_guard_generation(g);
+	return g == NULL ? 0 : g->learned;
+}
+
 static int
 has_rule(const struct lt_guard *g, const struct lt_principal *who)
 {

@@ -56,6 +56,10 @@ int lt_guard_begin(struct lt_guard *guard, const struct leat_options *session,
 void lt_guard_tick(struct lt_guard *guard, uint64_t now_ms);
 /* Grows whenever something is granted or taken back. NULL guard: 0. */
 uint64_t lt_guard_generation(const struct lt_guard *guard);
+/* The count of changes that the grants are of, and their generation. The thread
+ * that learns. NULL guard: 0. */
+uint64_t lt_guard_learned(
+    const struct lt_guard *guard, uint64_t *generation_out);
 /* Is anything granted to this principal? If not, it is nobody here. */
 int lt_guard_knows(
     struct lt_guard *guard, const struct lt_principal *who) LT_MUST_CHECK;

@@ -83,12 +83,12 @@ lt_ledger_destroy(struct lt_ledger *l)
 /* --- written -----------------------------------------------------------------
  */
 
-/* The lock is held. NULL: no room, which is counted. */
+/* The lock is held. NULL: no room, which is counted. Half is for acts only. */
 static struct note *
-make(struct lt_ledger *l)
+make(struct lt_ledger *l, int is_refusal)
 {
-	struct note *n =
-	    l->count < LT_LEDGER_MAX ? lt_mem_alloc(sizeof(struct note)) : NULL;
+	size_t most = is_refusal ? LT_LEDGER_MAX / 2 : LT_LEDGER_MAX;
+	struct note *n = l->count < most ? lt_mem_alloc(sizeof *n) : NULL;
 
 	if (n == NULL)
 		l->lost++;
@@ -134,7 +134,7 @@ make_refusal(struct lt_ledger *l, const char *outcome)
 	if (++l->refusals > LT_AUDITLINE_PER_S)
 		l->lost++;
 	else
-		n = make(l);
+		n = make(l, 1);
 	if (n == NULL)
 		return NULL;
 	n->is_refusal = 1;
@@ -196,7 +196,7 @@ lt_ledger_begin(struct lt_ledger *l, const struct lt_call *call,
 	struct note *n;
 
 	pthread_mutex_lock(&l->lock);
-	n = make(l);
+	n = make(l, 0);
 	if (n != NULL) {
 		fill(n, call, kind, name);
 		if (++l->last == 0)

@@ -34,12 +34,13 @@
 #define SETTLE_MS 1000
 #define SCAN_BYTES (1u << 20) /* of the log, for all requests of a round */
 #define SENT_MAX 4096 /* messages in an answer */
-#define SENT_BYTES 32 /* sequence, queue, 0, queue offset, log offset */
+#define SENT_BYTES 32 /* sequence, queue, body CRC, both offsets */
 
 struct session {
 	char token[TOKEN_CHARS];
 	uint64_t conn;
 	int64_t attempt;
+	int is_fenced; /* a greeting is not answered yet */
 };
 
 struct lt_sessions {
@@ -120,7 +121,8 @@ lt_sessions_closed(struct lt_sessions *s, uint64_t conn)
 }
 
 /* The session has this connection now. *old: the one it had; 0: none. INVALID:
- * that one is the later of the two, or this has a session. */
+ * that one is the later of the two, or this has a session. BUSY: the greeting
+ * before this one is not answered. */
 static int
 take(struct lt_sessions *s, const char *token, int64_t attempt, uint64_t conn,
     uint64_t *old)
@@ -133,6 +135,8 @@ take(struct lt_sessions *s, const char *token, int64_t attempt, uint64_t conn,
 	if ((mine != NULL && mine != one) ||
 	    (one != NULL && one->attempt > attempt))
 		return LEAT_E_INVALID;
+	if (mine != NULL && mine->is_fenced)
+		return LEAT_E_BUSY;
 	if (one != NULL && one->conn != conn) {
 		*old = one->conn;
 		drop(s, one);
@@ -143,6 +147,7 @@ take(struct lt_sessions *s, const char *token, int64_t attempt, uint64_t conn,
 	memcpy(one->token, token, TOKEN_CHARS);
 	one->conn = conn;
 	one->attempt = attempt;
+	one->is_fenced = 1;
 	status = lt_hash_put(&s->by_token, one->token, TOKEN_CHARS, one);
 	if (status == LEAT_OK)
 		status = lt_hash_put(&s->by_conn, &one->conn, sizeof conn, one);
@@ -155,11 +160,24 @@ take(struct lt_sessions *s, const char *token, int64_t attempt, uint64_t conn,
  */
 
 static void
+unfence(struct lt_sessions *s, uint64_t conn)
+{
+	struct session *one;
+
+	pthread_mutex_lock(&s->lock);
+	one = lt_hash_get(&s->by_conn, &conn, sizeof conn);
+	if (one != NULL)
+		one->is_fenced = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void
 answer(struct lt_worker *w, struct barrier *b)
 {
 	uint64_t end = atomic_load(&b->log_end);
 	struct lt_answer a;
 
+	unfence(w->g->sessions, b->ticket.conn);
 	if (end < lt_relay_log_end(w->leat))
 		end = lt_relay_log_end(w->leat);
 	if (atomic_load(&b->is_bad))
@@ -287,6 +305,7 @@ put_up_fences(struct lt_call *call, uint64_t old)
 	struct barrier *b = lt_mem_alloc(sizeof *b);
 
 	if (b == NULL) {
+		unfence(call->worker->g->sessions, call->ticket.conn);
 		lt_answer_error(call->worker, &call->ticket, LEAT_E_NOMEM);
 		return;
 	}
@@ -404,7 +423,7 @@ scan(struct lt_worker *w, struct lt_remoting_text topic, const char *session,
 		lt_buffer_put32(out, (uint32_t)(seq >> 32));
 		lt_buffer_put32(out, (uint32_t)seq);
 		lt_buffer_put32(out, v.queue);
-		lt_buffer_put32(out, 0);
+		lt_buffer_put32(out, v.body_crc);
 		lt_buffer_put32(
 		    out, (uint32_t)((uint64_t)v.queue_offset >> 32));
 		lt_buffer_put32(out, (uint32_t)v.queue_offset);

@@ -176,12 +176,12 @@ lt_visitors_tick(struct lt_worker *w, uint64_t now_ms)
 	    w->g->guard != NULL ? lt_guard_generation(w->g->guard) : 0;
 
 	w->now_ms = now_ms;
-	if (generation != w->rules_seen) {
-		w->rules_seen = generation;
+	if (generation != atomic_load(&w->rules_seen)) {
 		lt_net_admit_again(w->net);
 		lt_guard_review(w->g->guard, w->net);
 		lt_pull_recall(w); /* who waits has to ask again */
 		open_entrances(w);
+		atomic_store(&w->rules_seen, generation);
 	}
 	count(w);
 }

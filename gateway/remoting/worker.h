@@ -100,7 +100,7 @@ struct lt_worker {
 	struct lt_polled *polled; /* answers that are being gathered */
 	uint64_t expired_ms; /* members that were silent: last looked for */
 	uint64_t scan_round, scan_left; /* of the log for sessions.c */
-	uint64_t rules_seen; /* generation of the guard's rules */
+	_Atomic uint64_t rules_seen; /* generation of the guard's rules */
 	uint64_t now_ms; /* of the last tick */
 	struct lt_net_counters counted; /* then, by visitors.c */
 	uint64_t flooded, flooded_ms; /* as recorded last, and when */

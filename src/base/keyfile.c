@@ -72,9 +72,11 @@ lt_keyfile_make(int dir, const char *path, uint8_t secret[LT_SECRET_KEY],
 {
 	char text[256], key[LT_SECRET_TEXT], shown[LT_SECRET_TEXT];
 
-	lt_secret_pair(secret, public);
+	do {
+		lt_secret_pair(secret, public);
+		lt_secret_text(shown, public);
+	} while (shown[0] == '-'); /* a command would take it for an option */
 	lt_secret_text(key, secret);
-	lt_secret_text(shown, public);
 	int bytes = snprintf(text, sizeof text,
 	    "# A key of Leat. Who has this file is who it names.\n"
 	    "# Its public half: %s\n" WORD "%s\n",

@@ -6,8 +6,9 @@
  * A record waits here until the store has answered, so one that dies meanwhile
  * costs nothing; it may be there twice then. Acts have a record each; refusals
  * too, up to LT_AUDITLINE_PER_S a second, and one record says how many more
- * there were. What would wait beyond WAITING_MAX is counted as lost. Nobody
- * waits for any of this, and nothing that fails here is recorded in turn.
+ * there were. What would wait beyond WAITING_MAX, for refusals beyond half of
+ * it, is counted as lost. Nobody waits for any of this, and nothing that fails
+ * here is recorded in turn.
  */
 #include "config.h"
 #include "queue/queue.h"
@@ -113,9 +114,9 @@ static void
 put(struct lt_manager *m, const char *line, int is_refusal)
 {
 	size_t bytes = strlen(line) + 1;
-	struct lt_audit_note *note = m->audit_count < WAITING_MAX
-					 ? lt_mem_alloc(sizeof(*note) + bytes)
-					 : NULL;
+	size_t most = is_refusal ? WAITING_MAX / 2 : WAITING_MAX;
+	struct lt_audit_note *note =
+	    m->audit_count < most ? lt_mem_alloc(sizeof(*note) + bytes) : NULL;
 
 	if (note == NULL) {
 		lt_stat_add(queue_audit_lost, 1);

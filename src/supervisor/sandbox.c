@@ -296,7 +296,6 @@ static const char *const common[] = {
     "getgroups",
     "getrusage",
     "getrlimit",
-    "prlimit64",
 };
 
 static const char *const local[] = {
@@ -375,6 +374,8 @@ allow_guarded(scmp_filter_ctx ctx, enum profile profile)
 	/* Signals to oneself: abort, failpoints. */
 	allow_if(ctx, SCMP_SYS(kill), 0, low, self);
 	allow_if(ctx, SCMP_SYS(tgkill), 0, low, self);
+	/* Limits of oneself. */
+	allow_if(ctx, SCMP_SYS(prlimit64), 0, low, 0);
 	/* isatty, and how much there is to read. */
 	allow_if(ctx, SCMP_SYS(ioctl), 1, all, TCGETS);
 	allow_if(ctx, SCMP_SYS(ioctl), 1, all, FIONREAD);

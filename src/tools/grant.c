@@ -6,11 +6,14 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/access.h"
 #include "proto/principal.h"
 
 #define GROUPS_MAX 1024
+#define IN_FORCE_MS 1000
+#define IN_FORCE_STEP_MS 10
 
 /* Numbers as names, where this host has some. */
 static void
@@ -143,6 +146,32 @@ read_operands(struct lt_tool *t, struct leat_grant *g)
 	return lt_tool_connect(t);
 }
 
+static uint64_t
+counter(const struct leat_status_report *r, const char *name)
+{
+	for (size_t i = 0; i < r->counter_count; i++)
+		if (strcmp(r->counters[i].name, name) == 0)
+			return r->counters[i].value;
+	return 0;
+}
+
+/* Until leat-gateway has it, too, so that what comes next can rely on it. A
+ * gateway that is away has it before it lets anybody in. */
+static void
+await_gateway(struct lt_tool *t)
+{
+	struct leat_status_report r;
+
+	for (int i = 0; i < IN_FORCE_MS / IN_FORCE_STEP_MS; i++) {
+		if (leat_status_get(t->leat, &r) != LEAT_OK ||
+		    counter(&r, "sup_gateway_pid") == 0 ||
+		    counter(&r, "gateway_grant_changes") ==
+			counter(&r, "queue_grant_changes"))
+			return;
+		usleep(IN_FORCE_STEP_MS * 1000);
+	}
+}
+
 static int
 change(struct lt_tool *t,
     int (*run)(struct leat *leat, const struct leat_grant *grant))
@@ -155,6 +184,7 @@ change(struct lt_tool *t,
 	rc = run(t->leat, &g);
 	if (rc != LEAT_OK)
 		return lt_tool_complain(rc, "%s", leat_error(t->leat));
+	await_gateway(t);
 	if (t->json)
 		show(t, &g);
 	return LEAT_OK;

@@ -142,6 +142,21 @@ what_is_made_is_read(void **state)
 	assert_memory_equal(&a, &b, sizeof a);
 }
 
+/* One of 64 would begin so, and be taken for an option. */
+static void
+none_begins_with_a_dash(void **state)
+{
+	char text[LT_SECRET_TEXT];
+	struct pair k;
+
+	for (int i = 0; i < 600; i++) {
+		assert_int_equal(make("k", &k), LEAT_OK);
+		lt_secret_text(text, k.public);
+		assert_int_not_equal(text[0], '-');
+		assert_int_equal(unlinkat(dir, "k", 0), 0);
+	}
+}
+
 static void
 what_is_there_stays(void **state)
 {
@@ -370,6 +385,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_teardown(what_is_made_is_read, empty),
+	    cmocka_unit_test_teardown(none_begins_with_a_dash, empty),
 	    cmocka_unit_test_teardown(what_is_there_stays, empty),
 	    cmocka_unit_test_teardown(others_may_not_read_it, empty),
 	    cmocka_unit_test_teardown(only_a_regular_file, empty),

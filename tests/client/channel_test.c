@@ -422,6 +422,33 @@ test_busy(void **state)
 	assert_true(fake->recalls > 2);
 }
 
+/* Of others, with the id of a message that was not stored: not taken for it. */
+static void
+test_forged(void **state)
+{
+	struct leat_message m = message("0");
+	char id[LEAT_ID_CHARS + 1], props[64];
+	struct leat_receipt r;
+
+	(void)state;
+	OK(leat_publish(leat, &m, WAIT_MS, &r));
+	memcpy(id, r.id, sizeof(id));
+	assert_int_equal(id[LEAT_ID_CHARS - 1], '1');
+	id[LEAT_ID_CHARS - 1] = '2';
+	snprintf(props, sizeof(props), "UNIQ_KEY\001%s\002", id);
+	fake_cluster_put(fake, r.queue, "forged", props);
+	m = message("1");
+	m.queue = (int32_t)r.queue;
+	fake->times = 1;
+	fake->send_code = 2;
+	OK(leat_publish(leat, &m, WAIT_MS, &r));
+	assert_string_equal(r.id, id);
+	assert_true(fake->recalls > 0);
+	assert_int_equal(fake->count, 3);
+	assert_true(r.queue_offset == 2);
+	assert_string_equal(fake->messages[2].body, "1");
+}
+
 /* Stored, and no answer ever: found when the time is over. */
 static void
 test_silence(void **state)
@@ -460,6 +487,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_cut_answers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_tampering, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_busy, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_forged, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
 	};
 	const char *s = getenv("LEAT_SEED");

@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "base/crc32.h"
 #include "leat/status.h"
 #include "proto/remoting.h"
 #include "proto/sendbatch.h"
@@ -170,6 +171,7 @@ store(struct fake_cluster *f, uint32_t queue, const void *body, size_t bytes,
 	memset(m, 0, sizeof(*m));
 	m->queue = queue;
 	m->offset = f->max[queue]++;
+	m->crc = lt_crc32(0, body, bytes) & 0x7fffffff;
 	memcpy(m->body, body, bytes < 63 ? bytes : 63);
 	memcpy(m->props, props, props_bytes < 255 ? props_bytes : 255);
 	f->count++;
@@ -368,7 +370,7 @@ sent(struct fake_cluster *f, struct conn *c, const struct lt_remoting *h)
 		lt_buffer_put32(&b, 0);
 		lt_buffer_put32(&b, (uint32_t)strtoul(id + 33, NULL, 16));
 		lt_buffer_put32(&b, m->queue);
-		lt_buffer_put32(&b, 0);
+		lt_buffer_put32(&b, m->crc);
 		lt_buffer_put32(&b, 0);
 		lt_buffer_put32(&b, (uint32_t)m->offset);
 		lt_buffer_put32(&b, 0);

@@ -30,6 +30,7 @@ struct fake_message {
 	char body[64];
 	char props[256];
 	uint32_t reconsume;
+	uint32_t crc; /* of the whole body, which may be longer */
 	uint32_t packed; /* bytes of body, a zlib stream; 0: it is a text */
 };
 

@@ -7,10 +7,13 @@
 #include "workerrig.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/crc32.h"
 
 #define TOKEN "0123456789abcdef0123456789abcdef"
 #define OTHER "0123456789abcdef0123456789abcdee"
@@ -60,9 +63,12 @@ sent(int fd, const char *topic, int64_t *begin, uint64_t *seqs, size_t most)
 		next = number(&r, "next");
 		assert_true(next >= *begin);
 		assert_int_equal(r.f.body_bytes % 32, 0);
-		for (uint32_t at = 0; at < r.f.body_bytes; at += 32, n++)
+		for (uint32_t at = 0; at < r.f.body_bytes; at += 32, n++) {
 			if (n < most)
 				seqs[n] = lt_bytes_get64(r.f.body + at);
+			assert_int_equal(lt_bytes_get32(r.f.body + at + 12),
+			    lt_crc32(0, "body", 4) & 0x7fffffff);
+		}
 		if (next == *begin)
 			usleep(20000); /* the disk */
 		*begin = next;
@@ -109,6 +115,30 @@ test_greeting(void **state)
 	close(a);
 	close(b);
 	close(c);
+}
+
+/* Two in one piece: the second comes before the first is answered. */
+static void
+test_one_greeting_at_a_time(void **state)
+{
+	int fd = rig_connect(0), on = 1, off = 0, busy = 0;
+	struct reply r;
+
+	assert_int_equal(
+	    setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on), 0);
+	for (int i = 0; i < 3; i++)
+		(void)ask_on(fd, 30001,
+		    FIELDS({"session", TOKEN}, {"attempt", "10"}), NULL, 0);
+	assert_int_equal(
+	    setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof off), 0);
+	for (int i = 0; i < 3; i++) {
+		receive(fd, &r);
+		if (r.h.code != LT_CODE_SUCCESS)
+			busy += r.h.code == LT_CODE_SYSTEM_BUSY;
+	}
+	assert_int_equal(busy, 2);
+	assert_int_equal(greet(fd, TOKEN, "10", &r), LT_CODE_SUCCESS);
+	close(fd);
 }
 
 static void
@@ -208,6 +238,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_greeting),
+	    cmocka_unit_test(test_one_greeting_at_a_time),
 	    cmocka_unit_test(test_malformed),
 	    cmocka_unit_test(test_what_was_sent),
 	    cmocka_unit_test(test_fence),

@@ -473,6 +473,8 @@ a_member_is_cut(void **state)
 
 /* --- the audit --- */
 
+#define FLOOD 2500
+
 static char text[1 << 20];
 
 static const char *
@@ -629,9 +631,6 @@ who_reads_the_audit(void **state)
 static void
 floods_are_counted(void **state)
 {
-	enum {
-		FLOOD = 2500
-	};
 	struct play_client d;
 	int64_t before;
 
@@ -686,6 +685,32 @@ records_wait_for_the_store(void **state)
 	play_pass(3000);
 	assert_int_equal(records(), before + 2);
 	assert_int_equal(lt_stat_get(queue_audit_lost), lost + 1);
+}
+
+/* Refusals that wait leave room for acts. */
+static void
+acts_have_room(void **state)
+{
+	struct {
+		struct lt_wire_audit w;
+		struct lt_wire_audit_entry e[2];
+	} msg = {.w.count = 2,
+	    .e = {{.is_refusal = 1, .line = "time=1 by=gateway act=x"},
+		{.is_refusal = 1, .line = "time=2 by=gateway act=y"}}};
+	uint64_t lost = lt_stat_get(queue_audit_lost);
+	int64_t before = records();
+
+	play_refuse_appends(LEAT_E_NOSPACE);
+	for (int i = 0; i < FLOOD; i++)
+		assert_int_equal(
+		    play_call(&c, LT_OP_AUDIT, &msg, sizeof(msg)), LEAT_OK);
+	lost = lt_stat_get(queue_audit_lost) - lost;
+	assert_in_range(lost, 1, 2 * FLOOD - 1);
+	assert_int_equal(play_create(&c, "a/b", 1), LEAT_E_NAME);
+	play_refuse_appends(LEAT_OK);
+	play_pass(3000);
+	assert_int_equal(records(), before + 2 * FLOOD - (int64_t)lost + 1);
+	newest("object=topic:a/b outcome=name");
 }
 
 /* What leat-gateway says, and what it may not. */
@@ -753,6 +778,7 @@ main(void)
 	    TEST(who_reads_the_audit),
 	    TEST(floods_are_counted),
 	    TEST(records_wait_for_the_store),
+	    TEST(acts_have_room),
 	    TEST(lines_of_the_gateway),
 	};
 

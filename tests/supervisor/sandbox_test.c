@@ -22,6 +22,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -159,6 +160,7 @@ static int
 nothing_else(void)
 {
 	char *argv[] = {"true", NULL};
+	struct rlimit limit;
 
 	if (landlock && !refused(open("/etc/passwd", O_RDONLY)))
 		return 20;
@@ -178,6 +180,9 @@ nothing_else(void)
 		return 25;
 	if (!refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL)))
 		return 26;
+	if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) != 0 ||
+	    !refused(prlimit(getppid(), RLIMIT_NOFILE, NULL, &limit)))
+		return 30;
 	if (!refused(kill(getppid(), SIGTERM)))
 		return 27;
 	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,

@@ -17,9 +17,12 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/crc32.h"
+#include "proto/sendbatch.h"
 
 #define SENT 30002
-#define ENTRY 32 /* sequence, queue, 0, queue offset, log offset */
+#define ENTRY 32 /* sequence, queue, body CRC, queue and log offset */
+#define CRC_MASK 0x7fffffffu
 
 static void on_entries(int status, const struct lt_remoting *head,
     const uint8_t *body, size_t bytes, void *user);
@@ -96,6 +99,18 @@ settle(struct lt_fartopic *t, int done)
 	}
 }
 
+/* Whoever may publish to the topic can use another session's ids, but not for
+ * what it does not know. */
+static int
+is_body(const struct lt_farflight *f, uint32_t crc)
+{
+	struct lt_sendbatch_message m;
+	size_t cursor = 0;
+
+	return lt_sendbatch_next(f->bytes, f->size, &cursor, &m) == LEAT_OK &&
+	       (lt_crc32(0, m.body, m.body_bytes) & CRC_MASK) == crc;
+}
+
 static void
 found(struct lt_fartopic *t, const uint8_t *entry)
 {
@@ -103,7 +118,8 @@ found(struct lt_fartopic *t, const uint8_t *entry)
 	uint32_t queue = lt_bytes_get32(entry + 8), i;
 	struct lt_farflight *f = lt_farflight_of(t->far, seq);
 
-	if (f == NULL || f->sent != LT_FAR_LOST || f->queue->topic != t)
+	if (f == NULL || f->sent != LT_FAR_LOST || f->queue->topic != t ||
+	    !is_body(f, lt_bytes_get32(entry + 12)))
 		return;
 	f->sent = LT_FAR_FOUND;
 	f->level = LEAT_SYNCED;
