@@ -1,14 +1,14 @@
 #!/bin/sh
 # run.sh [NAME...] - run the libFuzzer programs of this build tree (`make fuzz`),
 # all of them or those named, each beginning with its corpus: LEAT_FUZZ_SECONDS
-# each (8), or LEAT_FUZZ_RUNS executions. New inputs go to fuzz/corpus-NAME; a
+# each (5), or LEAT_FUZZ_RUNS executions. New inputs go to fuzz/corpus-NAME; a
 # crash is left in fuzz/ and named. Last line: how many failed.
 set -u
 src=${top_srcdir:?top_srcdir is not set}
 [ $# -gt 0 ] || set -- admit binary channel config cq frame heartbeat json lane names \
 	properties record recover sendbatch sniff table wire
 runs=${LEAT_FUZZ_RUNS:-}
-limit="-max_total_time=${LEAT_FUZZ_SECONDS:-8}"
+limit="-max_total_time=${LEAT_FUZZ_SECONDS:-5}"
 [ -z "$runs" ] || limit="-runs=$runs"
 seed=${LEAT_SEED:-$(date +%s)}
 echo "seed $seed, $limit"
