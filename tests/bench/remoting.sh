@@ -67,7 +67,6 @@ cpu_ticks() { # KIND
 	done | awk '{ n += $1 } END { print n + 0 }'
 }
 
-now() { date +%s%N; }
 
 bench() { # CLASS ARGUMENT...
 	local class=$1
@@ -145,13 +144,12 @@ echo "|---|---|---:|---:|---:|"
 declare -A started idle
 for kind in apache leat; do
 	rm -rf "${out:?}/$kind"
-	began=$(now)
 	"$interop/server.sh" start "$out/$kind" ${kind/leat/leat1} \
 		>"$out/$kind.start" || {
 		cat "$out/$kind.start"
 		exit 1
 	}
-	started[$kind]=$((($(now) - began) / 1000000))
+	started[$kind]=$(cat "$out/$kind/started_ms")
 	idle[$kind]=$(pss_kib $kind)
 done
 line "start of name server and broker" ms "${started[leat]}" "${started[apache]}"

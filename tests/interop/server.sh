@@ -9,7 +9,8 @@
 #   server.sh stop DIR                ends all of it
 #
 # LEAT_INTEROP_FLUSH=async|sync at start: what an acknowledgement waits for; unset:
-# each one's own default. LEAT_INTEROP_POLL: seconds between looks.
+# each one's own default. LEAT_INTEROP_POLL: seconds between looks. DIR/started_ms:
+# how long both took until they answered.
 #
 # KIND is apache or leat, or two of them: the name server's+the broker's; leat1 is
 # one broker that is its own name server.
@@ -28,26 +29,29 @@ usage() {
 verb=$1
 mkdir -p "$2" && dir=$(cd "$2" && pwd) || exit 1
 
-# ask PORT CODE TOPIC: the answer to one request, header and body, as text.
+# ask PORT CODE TOPIC: the answer's header to one request, up to its code. By the
+# shell itself: no program is started, so that a start can be timed.
 ask() {
-	local head length
+	local LC_ALL=C head hex headhex text
 	head='{"code":'$2',"extFields":{"topic":"'$3'"},"flag":0,"language":"JAVA",'
 	head+='"opaque":1,"serializeTypeCurrentRPC":"JSON","version":479}'
+	printf -v headhex %x ${#head}
+	printf -v hex %x $((4 + ${#head}))
 	(
 		exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
 		# shellcheck disable=SC2059 # the format holds the bytes
-		printf "\\0\\0\\0\\x$(printf %x $((4 + ${#head})))\\0\\0\\0\\x$(
-			printf %x ${#head}
-		)%s" "$head" >&3
-		length=$(timeout 2 head -c 4 <&3 | od -An -tu4 --endian=big)
-		timeout 2 head -c "${length:-0}" <&3 | tr -d '\0'
+		printf "\\0\\0\\0\\x$hex\\0\\0\\0\\x$headhex%s" "$head" >&3
+		while IFS= read -r -t 2 -d '}' -u 3 text; do
+			[[ $text != *'"code":'* ]] || break
+		done
+		printf '%s\n' "$text,"
 	) 2>/dev/null
 }
 
 # Ready: the name server knows a route to the broker, and the broker answers.
 ready() {
-	[[ $(ask "$namesrv" 105 TBW102) == *'"code":0'* ]] &&
-		[[ $(ask "$broker" 351 TBW102) == *'"code":0'* ]]
+	[[ $(ask "$namesrv" 105 TBW102) == *'"code":0,'* ]] &&
+		[[ $(ask "$broker" 351 TBW102) == *'"code":0,'* ]]
 }
 
 wait_until() { # SECONDS COMMAND...
@@ -240,6 +244,7 @@ if [ "$verb" = start ]; then
 	rm -f "$dir/namesrv.conf" "$dir/broker.conf"
 	config_of namesrv "$names_kind"
 	config_of broker "$kind"
+	began=${EPOCHREALTIME/./}
 	up namesrv
 	up broker
 	if ! wait_until 120 ready; then
@@ -248,6 +253,7 @@ if [ "$verb" = start ]; then
 		end KILL namesrv
 		exit 1
 	fi
+	echo $(((${EPOCHREALTIME/./} - began) / 1000)) >"$dir/started_ms"
 	cat "$dir/address"
 	exit 0
 fi
