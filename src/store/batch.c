@@ -42,7 +42,7 @@ lt_batch_init(struct lt_duty *d)
 	b->limit = o->store_batch_bytes;
 	b->buf_bytes = b->limit > most ? b->limit : most;
 	b->capacity = (uint32_t)(b->limit / RECORD_MIN);
-	b->buf = lt_mem_aligned(4096, b->buf_bytes);
+	b->buf = lt_mem_alloc(b->buf_bytes); /* not touched before it is used */
 	b->recs = lt_mem_array(b->capacity, sizeof(*b->recs));
 	if (b->buf == NULL || b->recs == NULL) {
 		lt_batch_fini(d);
