@@ -374,7 +374,8 @@ count_grants(void)
 	for (size_t i = 0; i < it.worker_count; i++)
 		if (atomic_load(&it.workers[i]->rules_seen) != generation)
 			return;
-	lt_stat_set(gateway_grant_changes, learned);
+	if (lt_popper_has_seen(it.g.popper, generation))
+		lt_stat_set(gateway_grant_changes, learned);
 }
 
 static void

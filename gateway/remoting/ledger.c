@@ -37,7 +37,7 @@ STAILQ_HEAD(notes, note);
 struct lt_ledger {
 	pthread_mutex_t lock;
 	struct notes open, done; /* lock; in order of time */
-	size_t count; /* lock; of both */
+	size_t count, refused; /* lock; of both; of these refusals */
 	uint32_t last; /* lock; number given last */
 	uint64_t lost; /* lock; that have no note, since told last */
 	uint64_t refusals, since_ms; /* lock; of this second */
@@ -83,17 +83,21 @@ lt_ledger_destroy(struct lt_ledger *l)
 /* --- written -----------------------------------------------------------------
  */
 
-/* The lock is held. NULL: no room, which is counted. Half is for acts only. */
+/* The lock is held. NULL: no room, which is counted. Half is for each kind. */
 static struct note *
 make(struct lt_ledger *l, int is_refusal)
 {
-	size_t most = is_refusal ? LT_LEDGER_MAX / 2 : LT_LEDGER_MAX;
-	struct note *n = l->count < most ? lt_mem_alloc(sizeof *n) : NULL;
+	size_t now = is_refusal ? l->refused : l->count - l->refused;
+	struct note *n =
+	    now < LT_LEDGER_MAX / 2 ? lt_mem_alloc(sizeof *n) : NULL;
 
-	if (n == NULL)
+	if (n == NULL) {
 		l->lost++;
-	else
-		l->count++;
+		return NULL;
+	}
+	n->is_refusal = is_refusal;
+	l->count++;
+	l->refused += (size_t)is_refusal;
 	return n;
 }
 
@@ -137,7 +141,6 @@ make_refusal(struct lt_ledger *l, const char *outcome)
 		n = make(l, 1);
 	if (n == NULL)
 		return NULL;
-	n->is_refusal = 1;
 	n->wall_ms = lt_clock_wall_ms();
 	snprintf(n->outcome, sizeof n->outcome, "%s", outcome);
 	STAILQ_INSERT_TAIL(&l->done, n, link);
@@ -272,6 +275,7 @@ say_lost(struct lt_ledger *l)
 	snprintf(n->outcome, sizeof n->outcome, "denied");
 	l->lost = 0;
 	l->count++;
+	l->refused++;
 	STAILQ_INSERT_TAIL(&l->done, n, link);
 }
 
@@ -325,10 +329,11 @@ tell(struct leat *leat, int is_last, void *user)
 		for (; status == LEAT_OK && count > 0; count--) {
 			n = STAILQ_FIRST(&list);
 			STAILQ_REMOVE_HEAD(&list, link);
-			lt_mem_free(n);
 			pthread_mutex_lock(&l->lock);
 			l->count--;
+			l->refused -= (size_t)n->is_refusal;
 			pthread_mutex_unlock(&l->lock);
+			lt_mem_free(n);
 		}
 	}
 	pthread_mutex_lock(&l->lock);

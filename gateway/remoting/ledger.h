@@ -3,8 +3,9 @@
  * clients that were refused, and administrative ones with what became of them.
  * Any thread writes, and never waits; the clerk tells leat-queue.
  *
- * LT_LEDGER_MAX notes at most; refusals have LT_AUDITLINE_PER_S a second. What
- * is beyond is counted, and one record says how many.
+ * LT_LEDGER_MAX notes at most, half of them refusals, which have
+ * LT_AUDITLINE_PER_S a second. What is beyond is counted, and one record says
+ * how many.
  */
 #ifndef LT_REMOTING_LEDGER_H
 #define LT_REMOTING_LEDGER_H

@@ -11,12 +11,14 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "client/relay.h"
 #include "leat/status.h"
+#include "remoting/guard.h"
 #include "remoting/popout.h"
 #include "remoting/popserve.h"
 #include "remoting/worker.h"
@@ -43,6 +45,7 @@ struct lt_popper {
 	pthread_t thread;
 	struct leat *leat; /* the thread's */
 	struct lt_popserve *serve; /* the same; NULL: no session yet */
+	_Atomic uint64_t rules_seen; /* generation of the guard's rules */
 };
 
 /* --- the thread ------------------------------------------------------------
@@ -135,9 +138,22 @@ static void
 tick(uint64_t now_ms, void *user)
 {
 	struct lt_popper *p = user;
+	uint64_t rules = lt_guard_generation(p->g->guard);
 
 	if (p->serve != NULL)
 		lt_popserve_tick(p->serve, now_ms);
+	atomic_store(&p->rules_seen, rules);
+}
+
+int
+lt_popper_has_seen(struct lt_popper *p, uint64_t rules)
+{
+	int is_running;
+
+	pthread_mutex_lock(&p->lock);
+	is_running = p->is_running;
+	pthread_mutex_unlock(&p->lock);
+	return !is_running || atomic_load(&p->rules_seen) == rules;
 }
 
 static int

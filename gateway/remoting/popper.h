@@ -36,6 +36,8 @@ void lt_popper_begin(struct lt_popper *p, const struct leat_options *session);
  * LEAT_E_NOMEM, LEAT_E_UNSUPPORTED (not begun): nothing was taken. */
 int lt_popper_submit(
     struct lt_popper *p, const struct lt_call *call) LT_MUST_CHECK;
+/* Nobody is held any more by rules of the guard before these. Any thread. */
+int lt_popper_has_seen(struct lt_popper *p, uint64_t generation);
 /* These did not reach their receiver. Any worker. */
 void lt_popper_undelivered(
     struct lt_popper *p, const struct lt_popanswer_item *items, uint32_t count);

@@ -27,6 +27,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "leat/status.h"
+#include "proto/name.h"
 #include "remoting/post.h"
 #include "remoting/worker.h"
 
@@ -41,6 +42,7 @@ struct session {
 	uint64_t conn;
 	int64_t attempt;
 	int is_fenced; /* a greeting is not answered yet */
+	uint64_t old; /* a connection that it had and may still be open; 0 */
 };
 
 struct lt_sessions {
@@ -120,54 +122,85 @@ lt_sessions_closed(struct lt_sessions *s, uint64_t conn)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* The session has this connection now. *old: the one it had; 0: none. INVALID:
- * that one is the later of the two, or this has a session. BUSY: the greeting
- * before this one is not answered. */
+/* What it had is to be closed; older: that had not been closed either. */
+static int
+move(struct lt_sessions *s, struct session *one, uint64_t conn, uint64_t *older)
+{
+	*older = one->old;
+	(void)lt_hash_del(&s->by_conn, &one->conn, sizeof one->conn);
+	one->old = one->conn;
+	one->conn = conn;
+	one->is_fenced = 0;
+	return lt_hash_put(&s->by_conn, &one->conn, sizeof one->conn, one);
+}
+
+static int
+make(struct lt_sessions *s, const char *token, uint64_t conn,
+    struct session **out)
+{
+	struct session *one = lt_mem_alloc(sizeof *one);
+	int status;
+
+	if (one == NULL)
+		return LEAT_E_NOMEM;
+	memcpy(one->token, token, TOKEN_CHARS);
+	one->conn = conn;
+	*out = one;
+	status = lt_hash_put(&s->by_token, one->token, TOKEN_CHARS, one);
+	return status != LEAT_OK
+		   ? status
+		   : lt_hash_put(&s->by_conn, &one->conn, sizeof conn, one);
+}
+
+/* The session has this connection now. *old: one that it had and that is not
+ * known to be closed; *older: another one; 0: none. INVALID: the one it has is
+ * the later of the two, or this has a session. BUSY: the greeting before this
+ * one is not answered. */
 static int
 take(struct lt_sessions *s, const char *token, int64_t attempt, uint64_t conn,
-    uint64_t *old)
+    uint64_t *old, uint64_t *older)
 {
 	struct session *one = lt_hash_get(&s->by_token, token, TOKEN_CHARS);
 	struct session *mine = lt_hash_get(&s->by_conn, &conn, sizeof conn);
-	int status;
+	int status = LEAT_OK;
 
-	*old = 0;
+	*old = *older = 0;
 	if ((mine != NULL && mine != one) ||
 	    (one != NULL && one->attempt > attempt))
 		return LEAT_E_INVALID;
 	if (mine != NULL && mine->is_fenced)
 		return LEAT_E_BUSY;
-	if (one != NULL && one->conn != conn) {
-		*old = one->conn;
-		drop(s, one);
-		one = NULL;
+	if (one == NULL)
+		status = make(s, token, conn, &one);
+	else if (one->conn != conn)
+		status = move(s, one, conn, older);
+	if (status != LEAT_OK) {
+		if (one != NULL)
+			drop(s, one);
+		return status;
 	}
-	if (one == NULL && (one = lt_mem_alloc(sizeof *one)) == NULL)
-		return LEAT_E_NOMEM;
-	memcpy(one->token, token, TOKEN_CHARS);
-	one->conn = conn;
 	one->attempt = attempt;
 	one->is_fenced = 1;
-	status = lt_hash_put(&s->by_token, one->token, TOKEN_CHARS, one);
-	if (status == LEAT_OK)
-		status = lt_hash_put(&s->by_conn, &one->conn, sizeof conn, one);
-	if (status != LEAT_OK)
-		drop(s, one);
-	return status;
+	*old = one->old;
+	return LEAT_OK;
 }
 
 /* --- fences ------------------------------------------------------------------
  */
 
+/* A greeting is answered, or never will be: then what was to be closed may be
+ * open, and the next greeting closes it. */
 static void
-unfence(struct lt_sessions *s, uint64_t conn)
+unfence(struct lt_sessions *s, uint64_t conn, int is_passed)
 {
 	struct session *one;
 
 	pthread_mutex_lock(&s->lock);
 	one = lt_hash_get(&s->by_conn, &conn, sizeof conn);
-	if (one != NULL)
+	if (one != NULL) {
 		one->is_fenced = 0;
+		one->old = is_passed ? 0 : one->old;
+	}
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -177,7 +210,7 @@ answer(struct lt_worker *w, struct barrier *b)
 	uint64_t end = atomic_load(&b->log_end);
 	struct lt_answer a;
 
-	unfence(w->g->sessions, b->ticket.conn);
+	unfence(w->g->sessions, b->ticket.conn, !atomic_load(&b->is_bad));
 	if (end < lt_relay_log_end(w->leat))
 		end = lt_relay_log_end(w->leat);
 	if (atomic_load(&b->is_bad))
@@ -223,7 +256,9 @@ pass(struct barrier *b)
 		if (lt_post_send(b->g->post, &p->letter) == LEAT_OK)
 			return;
 	}
-	lt_mem_free(b); /* nobody is told, who asks again on another */
+	/* Nobody is told: who waits long enough asks again. */
+	unfence(b->g->sessions, b->ticket.conn, 0);
+	lt_mem_free(b);
 }
 
 static void
@@ -305,7 +340,7 @@ put_up_fences(struct lt_call *call, uint64_t old)
 	struct barrier *b = lt_mem_alloc(sizeof *b);
 
 	if (b == NULL) {
-		unfence(call->worker->g->sessions, call->ticket.conn);
+		unfence(call->worker->g->sessions, call->ticket.conn, 0);
 		lt_answer_error(call->worker, &call->ticket, LEAT_E_NOMEM);
 		return;
 	}
@@ -344,7 +379,7 @@ lt_sessions_on_greeting(struct lt_call *call)
 	struct lt_remoting_text token =
 	    lt_remoting_find(call->request, "session");
 	int64_t attempt;
-	uint64_t old;
+	uint64_t old, older;
 	int status;
 
 	if (token.p == NULL || token.bytes != TOKEN_CHARS ||
@@ -360,12 +395,28 @@ lt_sessions_on_greeting(struct lt_call *call)
 		return;
 	}
 	pthread_mutex_lock(&s->lock);
-	status = take(s, token.p, attempt, call->ticket.conn, &old);
+	status = take(s, token.p, attempt, call->ticket.conn, &old, &older);
 	pthread_mutex_unlock(&s->lock);
+	if (older != 0)
+		lt_post_close(call->worker->g->post, older);
 	if (status != LEAT_OK)
 		lt_answer_error(call->worker, &call->ticket, status);
 	else
 		put_up_fences(call, old);
+}
+
+/* Was it sent to that topic? A delayed one waits in another for its time. */
+static int
+is_of(const struct lt_record_view *v, struct lt_remoting_text topic)
+{
+	const char *name = v->topic;
+	size_t bytes = v->topic_bytes;
+
+	if (bytes == sizeof LT_NAME_SCHEDULE_TOPIC - 1 &&
+	    memcmp(name, LT_NAME_SCHEDULE_TOPIC, bytes) == 0 &&
+	    lt_record_property(v, "REAL_TOPIC", 10, &name, &bytes) != LEAT_OK)
+		return 0;
+	return bytes == topic.bytes && memcmp(name, topic.p, bytes) == 0;
 }
 
 /* The sequence of a record, if it is of that session. 0: it is not. */
@@ -377,8 +428,7 @@ sequence_of(const struct lt_record_view *v, struct lt_remoting_text topic,
 	uint64_t seq;
 	size_t bytes;
 
-	if (v->topic_bytes != topic.bytes ||
-	    memcmp(v->topic, topic.p, topic.bytes) != 0 ||
+	if (!is_of(v, topic) ||
 	    lt_record_property(v, "UNIQ_KEY", 8, &id, &bytes) != LEAT_OK ||
 	    bytes != LEAT_ID_CHARS || memcmp(id, session, 16) != 0 ||
 	    lt_bytes_unhex64(id + 16, &seq) != 0)

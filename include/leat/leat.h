@@ -366,7 +366,8 @@ struct leat_grant {
 			   2: root or the broker's own user */
 };
 /* These rights are granted, beside those that are. Durable on return, and in
- * force. DENIED, INVALID, LIMIT: leat_error() says what to do. */
+ * force; for remote clients, too, some tenths of a second later. DENIED,
+ * INVALID, LIMIT: leat_error() says what to do. */
 LEAT_MUST_CHECK int leat_grant_add(
     struct leat *leat, const struct leat_grant *grant);
 /* They are not any more; sessions that used them end. NOTFOUND: the same

@@ -6,8 +6,8 @@
  * A record waits here until the store has answered, so one that dies meanwhile
  * costs nothing; it may be there twice then. Acts have a record each; refusals
  * too, up to LT_AUDITLINE_PER_S a second, and one record says how many more
- * there were. What would wait beyond WAITING_MAX, for refusals beyond half of
- * it, is counted as lost. Nobody waits for any of this, and nothing that fails
+ * there were. What would wait beyond WAITING_MAX, half of it for each kind, is
+ * counted as lost. Nobody waits for any of this, and nothing that fails
  * here is recorded in turn.
  */
 #include "config.h"
@@ -49,6 +49,7 @@ drop(struct lt_manager *m, struct lt_audit_note *note)
 {
 	TAILQ_REMOVE(&m->audit, note, link);
 	m->audit_count--;
+	m->audit_refused -= (size_t)note->is_refusal;
 	lt_mem_free(note);
 }
 
@@ -114,9 +115,10 @@ static void
 put(struct lt_manager *m, const char *line, int is_refusal)
 {
 	size_t bytes = strlen(line) + 1;
-	size_t most = is_refusal ? WAITING_MAX / 2 : WAITING_MAX;
+	size_t now =
+	    is_refusal ? m->audit_refused : m->audit_count - m->audit_refused;
 	struct lt_audit_note *note =
-	    m->audit_count < most ? lt_mem_alloc(sizeof(*note) + bytes) : NULL;
+	    now < WAITING_MAX / 2 ? lt_mem_alloc(sizeof(*note) + bytes) : NULL;
 
 	if (note == NULL) {
 		lt_stat_add(queue_audit_lost, 1);
@@ -126,6 +128,7 @@ put(struct lt_manager *m, const char *line, int is_refusal)
 	memcpy(note->line, line, bytes);
 	TAILQ_INSERT_TAIL(&m->audit, note, link);
 	m->audit_count++;
+	m->audit_refused += (size_t)is_refusal;
 	if (m->phase == LT_PHASE_UP)
 		ship(m, note);
 }

@@ -107,7 +107,7 @@ struct lt_manager {
 
 	struct lt_rulebook *grants; /* those of the log */
 	TAILQ_HEAD(, lt_audit_note) audit; /* lines that are not logged yet */
-	size_t audit_count;
+	size_t audit_count, audit_refused;
 	uint64_t refusals, refusals_since_ms; /* of this second */
 
 	struct lt_job *change; /* the durable change being made */

@@ -4,6 +4,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 #include "proto/principal.h"
 
 #define GROUPS_MAX 1024
-#define IN_FORCE_MS 1000
+#define IN_FORCE_MS 3000
 #define IN_FORCE_STEP_MS 10
 
 /* Numbers as names, where this host has some. */
@@ -161,15 +162,31 @@ static void
 await_gateway(struct lt_tool *t)
 {
 	struct leat_status_report r;
+	uint64_t want = 0;
 
 	for (int i = 0; i < IN_FORCE_MS / IN_FORCE_STEP_MS; i++) {
-		if (leat_status_get(t->leat, &r) != LEAT_OK ||
-		    counter(&r, "sup_gateway_pid") == 0 ||
-		    counter(&r, "gateway_grant_changes") ==
-			counter(&r, "queue_grant_changes"))
+		if (leat_status_get(t->leat, &r) != LEAT_OK)
+			break;
+		if (want == 0)
+			want = counter(&r, "queue_grant_changes");
+		if (counter(&r, "sup_gateway_pid") == 0 ||
+		    counter(&r, "gateway_grant_changes") >= want)
 			return;
 		usleep(IN_FORCE_STEP_MS * 1000);
 	}
+	fprintf(stderr, "leat: durable, but leat-gateway has not taken it yet: "
+			"remote clients see it later\n");
+}
+
+static int
+is_remote(const struct leat_grant *g)
+{
+	struct lt_principal p;
+	char why[200];
+
+	return lt_principal_parse(&p, g->principal, why, sizeof why) ==
+		   LEAT_OK &&
+	       lt_principal_is_remote(&p);
 }
 
 static int
@@ -184,7 +201,8 @@ change(struct lt_tool *t,
 	rc = run(t->leat, &g);
 	if (rc != LEAT_OK)
 		return lt_tool_complain(rc, "%s", leat_error(t->leat));
-	await_gateway(t);
+	if (is_remote(&g))
+		await_gateway(t);
 	if (t->json)
 		show(t, &g);
 	return LEAT_OK;

@@ -136,7 +136,10 @@ relayed() {
 	socat -b 65536 "TCP-LISTEN:$relay,bind=127.0.0.1,fork,reuseaddr,nodelay" \
 		"$2,nodelay" 2>>"$work/relay.log" &
 	relay_pid=$!
-	until (exec 3<>"/dev/tcp/127.0.0.1/$relay") 2>/dev/null; do sleep 0.05; done
+	until (exec 3<>"/dev/tcp/127.0.0.1/$relay") 2>/dev/null; do
+		kill -0 $relay_pid || exit 1
+		sleep 0.05
+	done
 	for size in 128 1024; do
 		once "$1" "$plain" $size
 	done

@@ -28,17 +28,24 @@ greet(int fd, const char *token, const char *attempt, struct reply *r)
 }
 
 static int32_t
-send_as(int fd, const char *topic, const char *queue, uint64_t seq)
+send_with(int fd, const char *topic, const char *queue, uint64_t seq,
+    const char *more)
 {
 	char props[80];
 
-	snprintf(props, sizeof props, "UNIQ_KEY\001%s%016llX\002", SESSION,
-	    (unsigned long long)seq);
+	snprintf(props, sizeof props, "UNIQ_KEY\001%s%016llX\002%s", SESSION,
+	    (unsigned long long)seq, more);
 	return ask_on(fd, 310,
 	    FIELDS({"a", "P"}, {"b", topic}, {"c", "TBW102"}, {"d", "4"},
 		{"e", queue}, {"f", "0"}, {"g", "1"}, {"h", "0"}, {"i", props},
 		{"j", "0"}, {"k", "false"}, {"m", "false"}),
 	    "body", 4);
+}
+
+static int32_t
+send_as(int fd, const char *topic, const char *queue, uint64_t seq)
+{
+	return send_with(fd, topic, queue, seq, "");
 }
 
 /* How many of the session the log has from *begin on; *begin: behind them. */
@@ -189,6 +196,13 @@ test_what_was_sent(void **state)
 	assert_int_equal(sent(it.fd, "t", &begin, seqs, 16), 0);
 	begin = 0;
 	assert_int_equal(sent(it.fd, "u", &begin, seqs, 16), 0);
+	/* Delayed: it waits in another topic, and is of this one. */
+	assert_int_equal(greet(it.fd, TOKEN, "50", &r), LT_CODE_SUCCESS);
+	begin = number(&r, "logEnd");
+	await(send_with(it.fd, "t", "1", 9, "DELAY\00118\002"), &r);
+	assert_int_equal(r.h.code, LT_CODE_SUCCESS);
+	assert_int_equal(sent(it.fd, "t", &begin, seqs, 16), 1);
+	assert_int_equal(seqs[0], 9);
 }
 
 /* Sent without waiting, and connected again at once: what is found then is all

@@ -244,7 +244,7 @@ if [ "$verb" = start ]; then
 	rm -f "$dir/namesrv.conf" "$dir/broker.conf"
 	config_of namesrv "$names_kind"
 	config_of broker "$kind"
-	began=${EPOCHREALTIME/./}
+	began=${EPOCHREALTIME/[.,]/}
 	up namesrv
 	up broker
 	if ! wait_until 120 ready; then
@@ -253,7 +253,7 @@ if [ "$verb" = start ]; then
 		end KILL namesrv
 		exit 1
 	fi
-	echo $(((${EPOCHREALTIME/./} - began) / 1000)) >"$dir/started_ms"
+	echo $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >"$dir/started_ms"
 	cat "$dir/address"
 	exit 0
 fi

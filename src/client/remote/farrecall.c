@@ -48,6 +48,19 @@ ask(struct lt_fartopic *t)
 /* --- what is looked for ------------------------------------------------------
  */
 
+/* Whoever may publish to the topic can use another session's ids, but not for
+ * what it does not know. */
+static uint32_t
+crc_of(const struct lt_farflight *f)
+{
+	struct lt_sendbatch_message m;
+	size_t cursor = 0;
+	int status = lt_sendbatch_next(f->bytes, f->size, &cursor, &m);
+
+	LT_ASSERT(status == LEAT_OK); /* we made it */
+	return lt_crc32(0, m.body, m.body_bytes) & CRC_MASK;
+}
+
 /* Everything of the topic that was sent before, and is not looked for yet. */
 static void
 begin(struct lt_fartopic *t)
@@ -62,8 +75,10 @@ begin(struct lt_fartopic *t)
 		for (f = t->queues[i]->first; f != NULL; f = f->next) {
 			if (f->sent == LT_FAR_NOT_SENT)
 				continue;
-			if (f->sent == LT_FAR_SENT)
+			if (f->sent == LT_FAR_SENT) {
 				f->sent = LT_FAR_LOST;
+				f->crc = crc_of(f);
+			}
 			if (f->floor < least)
 				least = f->floor;
 		}
@@ -99,18 +114,6 @@ settle(struct lt_fartopic *t, int done)
 	}
 }
 
-/* Whoever may publish to the topic can use another session's ids, but not for
- * what it does not know. */
-static int
-is_body(const struct lt_farflight *f, uint32_t crc)
-{
-	struct lt_sendbatch_message m;
-	size_t cursor = 0;
-
-	return lt_sendbatch_next(f->bytes, f->size, &cursor, &m) == LEAT_OK &&
-	       (lt_crc32(0, m.body, m.body_bytes) & CRC_MASK) == crc;
-}
-
 static void
 found(struct lt_fartopic *t, const uint8_t *entry)
 {
@@ -119,7 +122,7 @@ found(struct lt_fartopic *t, const uint8_t *entry)
 	struct lt_farflight *f = lt_farflight_of(t->far, seq);
 
 	if (f == NULL || f->sent != LT_FAR_LOST || f->queue->topic != t ||
-	    !is_body(f, lt_bytes_get32(entry + 12)))
+	    f->crc != lt_bytes_get32(entry + 12))
 		return;
 	f->sent = LT_FAR_FOUND;
 	f->level = LEAT_SYNCED;
