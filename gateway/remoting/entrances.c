@@ -12,6 +12,7 @@
 #include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,7 +54,8 @@ lt_entrances_resolve(const char *text, struct sockaddr_in *out)
 	const char *colon = strrchr(text, ':');
 
 	if (colon == NULL || colon == text ||
-	    (size_t)(colon - text) >= sizeof host)
+	    (size_t)(colon - text) >= sizeof host ||
+	    strtoul(colon + 1, NULL, 10) > UINT16_MAX)
 		return -1;
 	snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
 	if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || found == NULL)

@@ -4,6 +4,7 @@
  */
 #include "config.h"
 #include "client/client.h"
+#include "client/remote.h"
 
 #include <string.h>
 
@@ -11,6 +12,8 @@
 #include "base/mem.h"
 #include "proto/principal.h"
 #include "shm/counter.h"
+
+#define WHERE "grants are read and changed"
 
 _Static_assert((int)LEAT_RIGHT_PUBLISH == (int)LT_RIGHT_PUBLISH &&
 		   (int)LEAT_RIGHT_SUBSCRIBE == (int)LT_RIGHT_SUBSCRIBE &&
@@ -60,7 +63,9 @@ ask(struct leat *leat, enum lt_op op, const char *principal, int on_group,
 static int
 change(struct leat *leat, enum lt_op op, const struct leat_grant *grant)
 {
-	if (!lt_connect_valid(leat) || grant == NULL ||
+	if (!lt_connect_valid(leat))
+		return lt_far_here_only(leat, WHERE);
+	if (grant == NULL ||
 	    !lt_bytes_terminated(grant->principal, sizeof(grant->principal)) ||
 	    !lt_bytes_terminated(grant->pattern, sizeof(grant->pattern)))
 		return LEAT_E_INVALID;
@@ -134,7 +139,9 @@ leat_grant_list(struct leat *leat,
 	uint64_t changes = 0;
 	int status;
 
-	if (!lt_connect_valid(leat) || each == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_far_here_only(leat, WHERE);
+	if (each == NULL)
 		return LEAT_E_INVALID;
 	do {
 		status = call(leat, LT_OP_GRANT_LIST, &msg, sizeof(msg));
@@ -169,7 +176,9 @@ leat_grant_test(struct leat *leat, const char *principal, int on_group,
 	struct leat_grant by;
 	int status;
 
-	if (!lt_connect_valid(leat) || principal == NULL || name == NULL)
+	if (!lt_connect_valid(leat))
+		return lt_far_here_only(leat, WHERE);
+	if (principal == NULL || name == NULL)
 		return LEAT_E_INVALID;
 	status = ask(leat, LT_OP_GRANT_TEST, principal, on_group, name, rights);
 	if (status != LEAT_OK)

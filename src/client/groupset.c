@@ -64,7 +64,7 @@ leat_group_settings(struct leat *leat, const char *group,
 	int status;
 
 	if (!lt_connect_valid(leat))
-		return lt_fargroup_settings(leat);
+		return lt_far_here_only(leat, "groups are set");
 	if (each == NULL)
 		return LEAT_E_INVALID;
 	if (group != NULL &&

@@ -15,6 +15,8 @@ int lt_far_connect(const struct leat_options *options, const char *server,
     struct leat *leat) LT_MUST_CHECK;
 /* 1 if it was a remote session, and is gone. */
 int lt_far_close(struct leat *leat);
+/* What has no twin: UNSUPPORTED, which says where it is served. */
+int lt_far_here_only(struct leat *leat, const char *what) LT_MUST_CHECK;
 int lt_far_ping(struct leat *leat, int timeout_ms) LT_MUST_CHECK;
 int lt_far_fd(struct leat *leat) LT_MUST_CHECK;
 int lt_far_arm(struct leat *leat) LT_MUST_CHECK;
@@ -74,7 +76,6 @@ int lt_fargroup_seek(struct leat *leat, const char *group, const char *topic,
     enum leat_from from, int64_t value, int apply,
     int (*each)(const struct leat_group *entry, void *user),
     void *user) LT_MUST_CHECK;
-int lt_fargroup_settings(struct leat *leat) LT_MUST_CHECK;
 int lt_fargroup_delete(struct leat *leat, const char *group) LT_MUST_CHECK;
 
 int lt_farfind_id(struct leat *leat, const char *topic, const char *id,

@@ -267,6 +267,9 @@ lt_tool_grant_test(struct lt_tool *t)
 
 	if (rc != LEAT_OK)
 		return rc;
+	if ((g.rights & (g.rights - 1)) != 0)
+		return lt_tool_complain(LEAT_E_INVALID,
+		    "%s: test one right at a time", t->operands[3]);
 	rc = leat_grant_test(
 	    t->leat, g.principal, (int)g.on_group, g.pattern, g.rights, &by);
 	if (rc == LEAT_E_NOTFOUND && strncmp(g.principal, "user:", 5) == 0)

@@ -106,6 +106,25 @@ head -c 3000000 /dev/urandom >"$work/large"
 remote produce orders --file "$work/large" -k large || wrong "a large body"
 remote message get --key large --topic orders -f %s | cmp - "$work/large" ||
 	wrong "a large body is another"
+# With the grants of the README's example, no more.
+leat grant add "key:$stranger" topic 'orders*' publish,subscribe &&
+	leat grant add "key:$stranger" group 'billing*' subscribe ||
+	wrong "grant add"
+narrow() {
+	timeout 60 "$builddir/leat" --server "$address" --key "$work/stranger" "$@"
+}
+is "read without a group" "$(narrow consume orders --from begin --exit-at-end |
+	grep -aFxf <(seq 3000) | sort -u | wc -l)" 3000
+is "found by its place" "$(narrow message get --offset orders/0/0 -f %s | grep -acE '^[0-9]+$')" 1
+narrow consume orders --group billing --count 1 >/dev/null || wrong "a granted group"
+fails 4 'not allowed' --server "$address" --key "$work/stranger" \
+	consume orders --group other --count 1
+fails 2 "on the broker's own host" --server "$address" --key "$work/stranger" grant list
+fails 2 'one right at a time' grant test "key:$stranger" topic orders publish,manage
+leat grant remove "key:$stranger" topic 'orders*' publish,subscribe &&
+	leat grant remove "key:$stranger" group 'billing*' subscribe ||
+	wrong "grant remove"
+fails 2 'HOST:PORT' --server "leat://$own@127.0.0.1:99999" --key "$work/key" topic list
 # Members here and there share the queues.
 remote consume orders --group both --count 100 >/dev/null || wrong "a group"
 "$builddir/leat" --server "$address" --key "$work/key" consume orders \

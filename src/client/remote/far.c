@@ -33,6 +33,16 @@ lt_far_of(const struct leat *leat)
 }
 
 int
+lt_far_here_only(struct leat *leat, const char *what)
+{
+	if (lt_far_of(leat) == NULL)
+		return LEAT_E_INVALID;
+	return lt_connect_fail(leat, LEAT_E_UNSUPPORTED,
+	    "%s only on the broker's own host: leat --socket DIR/leat.sock ...",
+	    what);
+}
+
+int
 lt_far_fail(struct lt_far *far, int status, const char *what, const char *name,
     const struct lt_farreply *reply)
 {

@@ -115,7 +115,8 @@ resolve(const char *addr)
 		host[bytes - 1] = '\0';
 		memmove(host, host + 1, bytes - 1);
 	}
-	if (getaddrinfo(host, colon + 1, &hints, &list) != 0)
+	if (strtoul(colon + 1, NULL, 10) > UINT16_MAX ||
+	    getaddrinfo(host, colon + 1, &hints, &list) != 0)
 		return NULL;
 	return list;
 }

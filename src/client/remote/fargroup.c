@@ -452,12 +452,6 @@ lt_fargroup_seek(struct leat *leat, const char *group, const char *topic,
 }
 
 int
-lt_fargroup_settings(struct leat *leat)
-{
-	return lt_far_of(leat) == NULL ? LEAT_E_INVALID : LEAT_E_UNSUPPORTED;
-}
-
-int
 lt_fargroup_delete(struct leat *leat, const char *group)
 {
 	struct lt_far *far = lt_far_of(leat);

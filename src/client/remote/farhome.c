@@ -47,6 +47,8 @@ parse(const char *text, uint8_t key[LT_SECRET_KEY], char addr[LT_FAR_ADDR])
 		return LEAT_E_INVALID;
 	colon = strrchr(host, ':');
 	bracket = strrchr(host, ']');
+	if (colon != NULL && strtoul(colon + 1, NULL, 10) > UINT16_MAX)
+		return LEAT_E_INVALID;
 	snprintf(addr, LT_FAR_ADDR, "%s%s", host,
 	    colon == NULL || (bracket != NULL && bracket > colon) ? ":" PORT
 								  : "");

@@ -167,8 +167,10 @@ refused(struct lt_farsource *s, int32_t code)
 	case 25:
 		conn->beat_at = 0;
 		break;
-	case 16:
-		s->status = LEAT_E_PERM;
+	case 16: /* the topic's permission, or our rights */
+		s->status = (s->queue->topic->perm & LEAT_PERM_READ) == 0
+				? LEAT_E_PERM
+				: LEAT_E_DENIED;
 		break;
 	case 17:
 		s->status = LEAT_E_NOTFOUND;
