@@ -10,14 +10,13 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/ssl.h>
@@ -179,22 +178,29 @@ misbehave(int fd, enum kind kind)
 	(void)send_all(fd, p, bytes);
 }
 
-/* The good peer's, until it is told to stop: the number of echoes, or 0. */
-static int
-good_stream(SSL *ssl, int fd, int stop_fd)
+/* A good peer, in a thread: until it is told to stop, or an echo is not right.
+ */
+struct good {
+	pthread_t thread;
+	SSL *ssl; /* NULL: plain */
+	int fd;
+	atomic_int must_stop;
+	int echoes, is_wrong;
+};
+
+static void *
+good_stream(void *user)
 {
-	int echoes = 0;
-	char c;
+	struct good *g = user;
 
-	do {
-		uint32_t n = (uint32_t)echoes;
+	while (!g->is_wrong && (g->echoes < 10 || !g->must_stop)) {
+		uint32_t n = (uint32_t)g->echoes, bytes = 12 + n * 37 % 3900;
 
-		if (!(ssl != NULL ? echo_tls(ssl, 12 + n * 37 % 3900, n)
-				  : echo_once(fd, 12 + n * 37 % 3900, n)))
-			return 1;
-		echoes++;
-	} while (recv(stop_fd, &c, 1, MSG_DONTWAIT) < 0);
-	return echoes < 10 ? 2 : 0;
+		g->is_wrong = !(g->ssl != NULL ? echo_tls(g->ssl, bytes, n)
+					       : echo_once(g->fd, bytes, n));
+		g->echoes++;
+	}
+	return NULL;
 }
 
 static void
@@ -203,28 +209,19 @@ test_hostile_peers(void **state)
 	unsigned count = getenv("LEAT_LONG") != NULL ? 100000 : 2000;
 	unsigned done[KIND_COUNT] = {0};
 	int kept[64] = {0};
-	int stop_pair[2][2];
-	pid_t good[2];
+	struct good good[2] = {0};
 
 	printf("LEAT_SEED=%u, %u connections\n", seed, count);
 	start();
 	for (int k = 0; k < 2; k++) {
-		int fd;
-		SSL *ssl = NULL;
+		struct good *g = &good[k];
 
-		assert_int_equal(
-		    socketpair(AF_UNIX, SOCK_STREAM, 0, stop_pair[k]), 0);
 		if (k == 0)
-			fd = dial(rig.port);
+			g->fd = dial(rig.port);
 		else
-			ssl = dial_tls(&fd);
-		good[k] = fork();
-		if (good[k] == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			_exit(good_stream(ssl, fd, stop_pair[k][1]));
-		}
-		SSL_free(ssl);
-		close(fd);
+			g->ssl = dial_tls(&g->fd);
+		assert_int_equal(
+		    pthread_create(&g->thread, NULL, good_stream, g), 0);
 	}
 	for (unsigned i = 0; i < count; i++) {
 		struct linger reset = {.l_onoff = 1};
@@ -246,13 +243,11 @@ test_hostile_peers(void **state)
 		if (kept[i] != 0)
 			close(kept[i]);
 	for (int k = 0; k < 2; k++) {
-		int status;
-
-		assert_int_equal(write(stop_pair[k][0], "x", 1), 1);
-		assert_int_equal(waitpid(good[k], &status, 0), good[k]);
-		assert_int_equal(status, 0);
-		close(stop_pair[k][0]);
-		close(stop_pair[k][1]);
+		good[k].must_stop = 1;
+		assert_int_equal(pthread_join(good[k].thread, NULL), 0);
+		assert_int_equal(good[k].is_wrong, 0);
+		SSL_free(good[k].ssl);
+		close(good[k].fd);
 	}
 	assert_true(rig_await_current(0));
 	struct lt_net_counters now = rig_counters();
