@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/keyfile.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -51,18 +52,18 @@ lt_entrances_resolve(const char *text, struct sockaddr_in *out)
 	    .ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
 	char host[256];
-	const char *colon = strrchr(text, ':');
+	size_t bytes;
+	int port = lt_bytes_port(text, &bytes);
 
-	if (colon == NULL || colon == text ||
-	    (size_t)(colon - text) >= sizeof host ||
-	    strtoul(colon + 1, NULL, 10) > UINT16_MAX)
+	if (port <= 0 || bytes == 0 || bytes >= sizeof host)
 		return -1;
-	snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
-	if (getaddrinfo(host, colon + 1, &hints, &found) != 0 || found == NULL)
+	snprintf(host, sizeof host, "%.*s", (int)bytes, text);
+	if (getaddrinfo(host, NULL, &hints, &found) != 0 || found == NULL)
 		return -1;
 	memcpy(out, found->ai_addr, sizeof *out);
+	out->sin_port = htons((uint16_t)port);
 	freeaddrinfo(found);
-	return out->sin_port != 0 ? 0 : -1;
+	return 0;
 }
 
 /* --- sockets ---------------------------------------------------------------

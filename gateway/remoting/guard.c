@@ -463,12 +463,13 @@ has_topic(const struct lt_call *call, const struct lt_need *need)
 static int
 is_browsing(const struct lt_call *call)
 {
-	struct lt_remoting_text group =
-	    lt_remoting_find(call->request, "consumerGroup");
+	struct lt_remoting_text group;
 	int32_t flags;
 
-	return call->request->code == PULL_MESSAGE &&
-	       group.bytes == sizeof TOOLS - 1 &&
+	if (call->request->code != PULL_MESSAGE)
+		return 0;
+	group = lt_remoting_find(call->request, "consumerGroup");
+	return group.bytes == sizeof TOOLS - 1 &&
 	       memcmp(group.p, TOOLS, group.bytes) == 0 &&
 	       lt_remoting_i32(call->request, "sysFlag", &flags) == LEAT_OK &&
 	       (flags & PULL_COMMITS) == 0;

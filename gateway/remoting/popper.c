@@ -140,8 +140,11 @@ tick(uint64_t now_ms, void *user)
 	struct lt_popper *p = user;
 	uint64_t rules = lt_guard_generation(p->g->guard);
 
-	if (p->serve != NULL)
+	if (p->serve != NULL) {
+		if (rules != atomic_load(&p->rules_seen))
+			lt_popserve_end_waits(p->serve);
 		lt_popserve_tick(p->serve, now_ms);
+	}
 	atomic_store(&p->rules_seen, rules);
 }
 

@@ -21,7 +21,6 @@
 #include "leat/status.h"
 #include "remoting/adminjson.h"
 #include "remoting/popper.h"
-#include "remoting/guard.h"
 #include "remoting/popsource.h"
 #include "remoting/worker.h"
 #include "shm/counter.h"
@@ -52,7 +51,6 @@ struct lt_popserve {
 	struct helds wheel[STEPS];
 	uint64_t step; /* served up to here */
 	size_t held;
-	uint64_t rules_seen; /* generation of the guard's rules */
 	size_t acks; /* of the request, so far */
 };
 
@@ -549,27 +547,32 @@ lt_popserve_look(struct lt_popserve *p)
 	return served;
 }
 
+/* Whoever waits in one step of the wheel. */
+static void
+end_waits(struct lt_popserve *p, uint64_t step)
+{
+	struct lt_popheld *h;
+
+	while ((h = LIST_FIRST(&p->wheel[step % STEPS])) != NULL) {
+		answer_nothing(p, h, LT_CODE_POLLING_TIMEOUT);
+		let_go(p, h);
+	}
+}
+
+void
+lt_popserve_end_waits(struct lt_popserve *p)
+{
+	for (uint64_t step = 0; step < STEPS; step++)
+		end_waits(p, step);
+}
+
 void
 lt_popserve_tick(struct lt_popserve *p, uint64_t now_ms)
 {
-	uint64_t rules = lt_guard_generation(p->g->guard);
-	struct lt_popheld *h;
-
-	if (rules != p->rules_seen) /* who waits has to ask again */
-		for (size_t i = 0; i < STEPS; i++)
-			while ((h = LIST_FIRST(&p->wheel[i])) != NULL) {
-				answer_nothing(p, h, LT_CODE_POLLING_TIMEOUT);
-				let_go(p, h);
-			}
-	p->rules_seen = rules;
 	lt_popsources_tick(&p->sources, now_ms);
 	serve_all(p, 1);
 	for (; p->step < now_ms / STEP_MS; p->step++)
-		while ((h = LIST_FIRST(&p->wheel[(p->step + 1) % STEPS])) !=
-		       NULL) {
-			answer_nothing(p, h, LT_CODE_POLLING_TIMEOUT);
-			let_go(p, h);
-		}
+		end_waits(p, p->step + 1);
 }
 
 int

@@ -25,6 +25,8 @@ void lt_popserve_undelivered(struct lt_popserve *p,
     const struct lt_popanswer_item *items, uint32_t count);
 /* There may be messages: how many pops that are held had some. */
 size_t lt_popserve_look(struct lt_popserve *p);
+/* Rules have changed: who waits is told to ask again. */
+void lt_popserve_end_waits(struct lt_popserve *p);
 /* Every LT_POPOUT_STEP_MS. */
 void lt_popserve_tick(struct lt_popserve *p, uint64_t now_ms);
 

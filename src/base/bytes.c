@@ -59,3 +59,21 @@ lt_bytes_terminated(const char *field, size_t n)
 {
 	return memchr(field, 0, n) != NULL;
 }
+
+int
+lt_bytes_port(const char *text, size_t *host_bytes_out)
+{
+	const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
+	uint64_t port;
+
+	if (colon == NULL || (bracket != NULL && bracket > colon)) {
+		*host_bytes_out = strlen(text);
+		return 0;
+	}
+	*host_bytes_out = (size_t)(colon - text);
+	colon++;
+	return lt_bytes_digits(colon, strlen(colon), &port) == 0 && port > 0 &&
+		       port <= UINT16_MAX
+		   ? (int)port
+		   : -1;
+}

@@ -98,5 +98,8 @@ int lt_bytes_digits(const char *text, size_t digits, uint64_t *out);
 int lt_bytes_field(char *field, size_t n, const char *text);
 /* 1 if a fixed field from a stranger holds a NUL within n. */
 int lt_bytes_terminated(const char *field, size_t n);
+/* The port of HOST:PORT or [HOST]:PORT: 1 to 65535; 0 if none is named, -1 if
+ * it is no port. *host_bytes_out: the length of HOST, brackets included. */
+int lt_bytes_port(const char *text, size_t *host_bytes_out);
 
 #endif

@@ -100,6 +100,39 @@ digits_are_all_or_nothing(void **state)
 }
 
 static void
+ports_are_read(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t host;
+		int port;
+	} cases[] = {
+	    {"h:1", 1, 1},
+	    {"h:65535", 1, 65535},
+	    {"[::1]:9876", 5, 9876},
+	    {"h", 1, 0},
+	    {"[::1]", 5, 0},
+	    {"", 0, 0},
+	    {":80", 0, 80},
+	    {"h:", 1, -1},
+	    {"h:0", 1, -1},
+	    {"h:65536", 1, -1},
+	    {"h:18446744073709551617", 1, -1},
+	    {"h:-1", 1, -1},
+	    {"h:http", 1, -1},
+	    {"h:1x", 1, -1},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		size_t host = 99;
+
+		assert_int_equal(
+		    lt_bytes_port(cases[i].text, &host), cases[i].port);
+		assert_int_equal(host, cases[i].host);
+	}
+}
+
+static void
 every_status_has_its_texts(void **state)
 {
 	int count = 0;
@@ -127,6 +160,8 @@ main(void)
 	    cmocka_unit_test(hex_goes_there_and_back),
 	    cmocka_unit_test(fields_are_padded_or_refused),
 	    cmocka_unit_test(digits_are_all_or_nothing),
+	    cmocka_unit_test(digits_are_all_or_nothing),
+	    cmocka_unit_test(ports_are_read),
 	    cmocka_unit_test(every_status_has_its_texts),
 	};
 

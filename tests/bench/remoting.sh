@@ -67,7 +67,6 @@ cpu_ticks() { # KIND
 	done | awk '{ n += $1 } END { print n + 0 }'
 }
 
-
 bench() { # CLASS ARGUMENT...
 	local class=$1
 	shift

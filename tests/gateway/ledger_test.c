@@ -1,6 +1,6 @@
 /*
- * ledger_test.c - what does not fit: refusals are counted, and one note says
- * how many; acts have room of their own. The clock is the test's.
+ * ledger_test.c - what does not fit: refusals are left out, acts have room of
+ * their own. The clock is the test's.
  */
 #include "config.h"
 #include <setjmp.h>

@@ -190,19 +190,22 @@ static int
 take_names(struct lt_far *far, const char *text)
 {
 	char addr[LT_FAR_ADDR];
-	size_t bytes;
-	const char *colon;
+	size_t bytes, host;
+	int port;
 	struct lt_farconn *c;
 
 	for (;; text += bytes + 1) {
 		bytes = strcspn(text, ";,");
-		colon = memchr(text, ':', bytes);
-		if (bytes == 0 || far->name_count == LT_FAR_NAMES_MAX ||
+		if (far->name_count == LT_FAR_NAMES_MAX ||
 		    bytes + sizeof(PORT) + 1 > sizeof(addr) ||
 		    memchr(text, '/', bytes) != NULL)
 			return LEAT_E_INVALID;
-		snprintf(addr, sizeof(addr), "%.*s%s", (int)bytes, text,
-		    colon == NULL ? ":" PORT : "");
+		snprintf(addr, sizeof(addr), "%.*s", (int)bytes, text);
+		port = lt_bytes_port(addr, &host);
+		if (port < 0 || host == 0)
+			return LEAT_E_INVALID;
+		if (port == 0)
+			strcat(addr, ":" PORT);
 		c = lt_farconn_of(far, addr);
 		if (c == NULL)
 			return LEAT_E_NOMEM;

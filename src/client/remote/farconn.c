@@ -12,12 +12,14 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/sys.h"
 
@@ -102,23 +104,18 @@ resolve(const char *addr)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
 	char host[LT_FAR_ADDR];
-	char *colon;
 	size_t bytes;
 
-	strcpy(host, addr);
-	colon = strrchr(host, ':');
-	if (colon == NULL)
+	if (lt_bytes_port(addr, &bytes) <= 0)
 		return NULL;
-	*colon = '\0';
-	bytes = strlen(host);
-	if (host[0] == '[' && host[bytes - 1] == ']') {
+	snprintf(host, sizeof host, "%.*s", (int)bytes, addr);
+	if (bytes > 1 && host[0] == '[' && host[bytes - 1] == ']') {
 		host[bytes - 1] = '\0';
 		memmove(host, host + 1, bytes - 1);
 	}
-	if (strtoul(colon + 1, NULL, 10) > UINT16_MAX ||
-	    getaddrinfo(host, colon + 1, &hints, &list) != 0)
-		return NULL;
-	return list;
+	return getaddrinfo(host, strrchr(addr, ':') + 1, &hints, &list) == 0
+		   ? list
+		   : NULL;
 }
 
 static int

@@ -33,25 +33,20 @@ static int
 parse(const char *text, uint8_t key[LT_SECRET_KEY], char addr[LT_FAR_ADDR])
 {
 	char shown[LT_SECRET_TEXT];
-	const char *host = strchr(text, '@'), *colon, *bracket;
+	const char *host = strchr(text, '@');
 	size_t bytes;
+	int port;
 
 	if (host == NULL || host - text != LT_SECRET_TEXT - 1)
 		return LEAT_E_INVALID;
 	memcpy(shown, text, LT_SECRET_TEXT - 1);
 	shown[LT_SECRET_TEXT - 1] = '\0';
-	bytes = strlen(++host);
-	if (lt_secret_parse(key, shown) != LEAT_OK || bytes == 0 ||
-	    host[0] == ':' || strpbrk(host, "/;,@ ") != NULL ||
-	    bytes + sizeof(PORT) + 1 > LT_FAR_ADDR)
+	port = lt_bytes_port(++host, &bytes);
+	if (lt_secret_parse(key, shown) != LEAT_OK || port < 0 || bytes == 0 ||
+	    strpbrk(host, "/;,@ ") != NULL ||
+	    strlen(host) + sizeof(PORT) + 1 > LT_FAR_ADDR)
 		return LEAT_E_INVALID;
-	colon = strrchr(host, ':');
-	bracket = strrchr(host, ']');
-	if (colon != NULL && strtoul(colon + 1, NULL, 10) > UINT16_MAX)
-		return LEAT_E_INVALID;
-	snprintf(addr, LT_FAR_ADDR, "%s%s", host,
-	    colon == NULL || (bracket != NULL && bracket > colon) ? ":" PORT
-								  : "");
+	snprintf(addr, LT_FAR_ADDR, "%s%s", host, port == 0 ? ":" PORT : "");
 	return LEAT_OK;
 }
 

@@ -296,9 +296,9 @@ struct lt_farflight {
 	int64_t born_ms; /* 0: when it is sent */
 	void *user;
 	int64_t queue_offset, log_offset, store_ms;
-	uint32_t crc; /* of the body, once it is lost */
 	int64_t floor; /* where the log ended when it was sent, or before */
 	int status;
+	uint32_t crc; /* of the body, once it is lost */
 	uint8_t sent; /* enum lt_farsent */
 	uint8_t level; /* reached */
 	uint8_t is_done, waited;
