@@ -1,8 +1,8 @@
 #!/bin/bash
 # check.sh - the interop tests as `./bootstrap check` runs them: in a few minutes,
 # a part of all cases against Leat, some of the same against a real Apache
-# RocketMQ, mixed clusters, libleat as the client of both, signed requests, and the
-# Leat channel with other Noise.
+# RocketMQ, mixed clusters, libleat as the client of both, signed requests, the
+# Leat channel with other Noise, and the table of request codes.
 #
 #   top_builddir=BUILD tests/interop/check.sh      LEAT_LONG=1: all cases of each
 #
@@ -112,6 +112,7 @@ interop leat+apache "${mixed[@]}"
 part signed "$here/signed.sh"
 part cclient-leat "$here/cclient.sh" leat
 part channel "$here/channel.sh"
+part codes "$here/codes.sh"
 wait
 running=()
 for name in "${names[@]}"; do
