@@ -75,6 +75,7 @@ static struct {
 	struct lt_worker *workers[WORKERS_MAX];
 	pthread_t threads[WORKERS_MAX];
 	size_t worker_count;
+	int is_check; /* look at the settings, and leave */
 	int is_stopping;
 	uint64_t leave_ms; /* stop then */
 	_Alignas(8) uint8_t msg[LT_WIRE_MAX];
@@ -143,14 +144,19 @@ await_start(void)
 		h = receive(0, fds, &count);
 		if (h != NULL && h->op == LT_OP_SUP_STOP)
 			_exit(0);
-		if (h != NULL && h->op == LT_OP_SUP_START)
+		if (h != NULL && (h->op == LT_OP_SUP_START ||
+				     h->op == LT_OP_SUP_CHECK))
 			m = (const void *)h;
 	}
-	if (count != START_FDS || m->options.version != LT_OPTIONS_VERSION ||
+	it.is_check = m->h.op == LT_OP_SUP_CHECK;
+	if (count != (it.is_check ? 0 : START_FDS) ||
+	    m->options.version != LT_OPTIONS_VERSION ||
 	    m->options.bytes != sizeof m->options)
 		fatal("fix=\"install all programs from one build\" "
 		      "what=\"supervisor is of another version\"");
 	it.options = m->options;
+	if (it.is_check)
+		return;
 	it.dir = fds[START_DIR];
 	lt_log_set_level((enum lt_log_level)it.options.broker_log_level);
 	if (lt_segment_attach(&it.counters, fds[START_COUNTERS],
@@ -495,6 +501,19 @@ start_main_loop(const struct leat_options *session)
 /* --- start and end ---------------------------------------------------------
  */
 
+LT_NORETURN static void
+check_settings(void)
+{
+	char why[600];
+
+	lt_log_set_level(LT_LOG_WARN);
+	if (lt_entrances_check(&it.options, why, sizeof why) != LEAT_OK)
+		fatal("%s", why);
+	find_servers();
+	load_accounts();
+	exit(0);
+}
+
 static void
 before_sandbox(void)
 {
@@ -586,6 +605,8 @@ main(void)
 	(void)signal(SIGINT, SIG_IGN); /* the supervisor decides */
 	(void)signal(SIGHUP, SIG_IGN);
 	await_start();
+	if (it.is_check)
+		check_settings();
 	before_sandbox();
 	if (it.options.broker_sandbox &&
 	    lt_sandbox_enter(

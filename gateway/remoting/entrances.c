@@ -87,18 +87,43 @@ add(const struct opening *o, int fd, const char *name, uint16_t port,
 }
 
 static int
+look_up(const struct opening *o, const char *name, const char *text,
+    struct sockaddr_in *out)
+{
+	return lt_entrances_resolve(text, out) == 0
+		   ? LEAT_OK
+		   : fail(o,
+			 "setting=gateway.%s value=\"%s\" fix=\"write "
+			 "HOST:PORT, an address of this host\"",
+			 name, text);
+}
+
+/* What is done with each address of a list. */
+typedef int one_fn(const struct opening *o, const char *name, const char *text,
+    enum lt_role role);
+
+static int
+check_one(const struct opening *o, const char *name, const char *text,
+    enum lt_role role)
+{
+	struct sockaddr_in at;
+
+	(void)role;
+	return look_up(o, name, text, &at);
+}
+
+static int
 open_one(const struct opening *o, const char *name, const char *text,
     enum lt_role role)
 {
 	const struct timespec pause = {.tv_nsec = 10000000};
 	struct sockaddr_in at;
-	int fd, rc = LEAT_E_BUSY;
+	int fd, rc;
 
-	if (lt_entrances_resolve(text, &at) != 0)
-		return fail(o,
-		    "setting=gateway.%s value=\"%s\" fix=\"write HOST:PORT, "
-		    "an address of this host\"",
-		    name, text);
+	rc = look_up(o, name, text, &at);
+	if (rc != LEAT_OK)
+		return rc;
+	rc = LEAT_E_BUSY;
 	for (int i = 0; rc == LEAT_E_BUSY && i < BIND_TRIES; i++) {
 		if (i > 0)
 			nanosleep(&pause, NULL);
@@ -106,15 +131,18 @@ open_one(const struct opening *o, const char *name, const char *text,
 	}
 	if (rc != LEAT_OK)
 		return fail(o,
-		    "setting=gateway.%s value=\"%s\" status=%s fix=\"stop "
-		    "who listens there, or write another address\"",
-		    name, text, leat_status_name(rc));
+		    "setting=gateway.%s value=\"%s\" status=%s fix=\"%s\"",
+		    name, text, leat_status_name(rc),
+		    rc == LEAT_E_BUSY
+			? "stop who listens there, or write another address"
+			: "write an address of this host, and a port that its "
+			  "user may open");
 	return add(o, fd, name, ntohs(at.sin_port), role, 0);
 }
 
 static int
-open_list(
-    const struct opening *o, const char *name, char *list, enum lt_role role)
+each(const struct opening *o, const char *name, char *list, enum lt_role role,
+    one_fn *one)
 {
 	char *rest = NULL;
 	int rc = LEAT_OK;
@@ -123,7 +151,7 @@ open_list(
 		return LEAT_OK;
 	for (char *s = strtok_r(list, ";, ", &rest); s != NULL && rc == LEAT_OK;
 	     s = strtok_r(NULL, ";, ", &rest))
-		rc = open_one(o, name, s, role);
+		rc = one(o, name, s, role);
 	return rc;
 }
 
@@ -155,8 +183,8 @@ open_broker(const struct opening *o, struct lt_options *options)
 	int rc;
 
 	if (options->gateway_listen[0] != 0)
-		return open_list(
-		    o, "listen", options->gateway_listen, LT_ROLE_BROKER);
+		return each(o, "listen", options->gateway_listen,
+		    LT_ROLE_BROKER, open_one);
 	rc = open_default(o, "listen", port, LT_ROLE_BROKER);
 	return rc != LEAT_OK || port <= VIP_BELOW
 		   ? rc
@@ -200,6 +228,26 @@ load_key(const struct opening *o, int dir)
 }
 
 int
+lt_entrances_check(struct lt_options *options, char *why, size_t why_bytes)
+{
+	struct lt_entrances none = {0};
+	const struct opening o = {&none, why, why_bytes};
+	int rc = each(&o, "listen", options->gateway_listen, LT_ROLE_BROKER,
+	    check_one);
+
+	if (rc == LEAT_OK)
+		rc = each(&o, "names", options->gateway_names, LT_ROLE_NAMES,
+		    check_one);
+	if (rc == LEAT_OK)
+		rc = each(&o, "channel", options->gateway_channel,
+		    LT_ROLE_CHANNEL, check_one);
+	if (rc == LEAT_OK)
+		rc = load_tls(&o, options);
+	lt_tls_free(none.tls);
+	return rc;
+}
+
+int
 lt_entrances_open(struct lt_entrances *e, struct lt_options *options, int dir,
     char *why, size_t why_bytes)
 {
@@ -208,13 +256,13 @@ lt_entrances_open(struct lt_entrances *e, struct lt_options *options, int dir,
 
 	if (rc == LEAT_OK)
 		rc = options->gateway_names[0] != 0
-			 ? open_list(&o, "names", options->gateway_names,
-			       LT_ROLE_NAMES)
+			 ? each(&o, "names", options->gateway_names,
+			       LT_ROLE_NAMES, open_one)
 			 : open_default(&o, "names", NAMES_PORT, LT_ROLE_NAMES);
 	if (rc == LEAT_OK)
 		rc = options->gateway_channel[0] != 0
-			 ? open_list(&o, "channel", options->gateway_channel,
-			       LT_ROLE_CHANNEL)
+			 ? each(&o, "channel", options->gateway_channel,
+			       LT_ROLE_CHANNEL, open_one)
 			 : open_default(&o, "channel",
 			       LT_ENTRANCES_CHANNEL_PORT, LT_ROLE_CHANNEL);
 	if (rc == LEAT_OK)

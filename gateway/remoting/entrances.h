@@ -29,6 +29,9 @@ struct lt_entrances {
 	struct lt_channels *channels; /* NULL: no entrance of that role */
 };
 
+/* Look up the addresses, read the files; open nothing. The rest as below. */
+int lt_entrances_check(
+    struct lt_options *o, char *why, size_t why_bytes) LT_MUST_CHECK;
 /* dir: the broker's, where its key is. The lists of o are cut up. why: on
  * failure what to write into the log, with the fix. */
 int lt_entrances_open(struct lt_entrances *e, struct lt_options *o, int dir,

@@ -405,6 +405,8 @@ struct leat_counter {
 	char unit[16];
 	uint64_t value;
 };
+/* Through a network: broker, version, the ends of the log, topics, and counters
+ * under RocketMQ's names; the rest is 0. */
 struct leat_status_report {
 	char broker[64];
 	char version[16];

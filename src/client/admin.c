@@ -25,8 +25,8 @@ failed(struct leat *leat, int status, const char *what, const char *name)
 		return status;
 	if (status == LEAT_E_DENIED)
 		return lt_connect_fail(leat, status,
-		    "%s %s: not allowed: ask for the manage right in [access]",
-		    what, name);
+		    "%s %s: not allowed: that needs a grant to manage it", what,
+		    name);
 	return lt_connect_fail(
 	    leat, status, "%s %s: %s", what, name, leat_status_text(status));
 }

@@ -336,9 +336,7 @@ explain(struct leat *leat, int status)
 					  : strerror(err));
 	if (status == LEAT_E_DENIED)
 		return lt_connect_fail(leat, status,
-		    "broker at %s refuses this user: add an allow line to "
-		    "[access] in its configuration",
-		    p);
+		    "broker at %s refuses this user: it needs a grant", p);
 	if (status == LEAT_E_TIMEOUT)
 		return lt_connect_fail(leat, status,
 		    "broker at %s did not answer in time: it may be "

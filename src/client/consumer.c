@@ -219,8 +219,7 @@ explain(struct leat *leat, const struct leat_subscription *s, int status)
 		    s->topic);
 	if (status == LEAT_E_DENIED)
 		return lt_connect_fail(leat, status,
-		    "not allowed to subscribe to %s: ask for an allow line in "
-		    "[access]",
+		    "not allowed to subscribe to %s: that needs a grant",
 		    s->topic);
 	if (status == LEAT_E_INVALID && s->tags != NULL)
 		return lt_connect_fail(leat, status,

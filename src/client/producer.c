@@ -67,9 +67,7 @@ explain_topic(struct leat *leat, int status, const char *name)
 		    name);
 	if (status == LEAT_E_DENIED)
 		return lt_connect_fail(leat, status,
-		    "not allowed to publish to %s: ask for an allow line in "
-		    "[access]",
-		    name);
+		    "not allowed to publish to %s: that needs a grant", name);
 	if (status == LEAT_E_TIMEOUT)
 		return status;
 	return lt_connect_fail(leat, status, "cannot open topic %s: %s", name,

@@ -194,6 +194,15 @@ make_counters(struct lt_sup *s)
 	return 0;
 }
 
+static int
+has_gateway(const struct lt_options *o)
+{
+	return strcmp(o->gateway_listen, "none") != 0 ||
+	       strcmp(o->gateway_names, "none") != 0 ||
+	       (o->gateway_channel[0] != '\0' &&
+		   strcmp(o->gateway_channel, "none") != 0);
+}
+
 static void
 init_children(struct lt_sup *s)
 {
@@ -212,11 +221,7 @@ init_children(struct lt_sup *s)
 		c->letter = procs[i].letter;
 		c->peer = -1;
 		c->wanted =
-		    c->proc != LT_PROC_GATEWAY ||
-		    strcmp(s->options.gateway_listen, "none") != 0 ||
-		    strcmp(s->options.gateway_names, "none") != 0 ||
-		    (s->options.gateway_channel[0] != '\0' &&
-			strcmp(s->options.gateway_channel, "none") != 0);
+		    c->proc != LT_PROC_GATEWAY || has_gateway(&s->options);
 		lt_post_init(&c->box);
 	}
 }
@@ -292,6 +297,8 @@ main(int argc, char **argv)
 		return ferror(stdout) || fflush(stdout) != 0 ? 1 : 0;
 	}
 	if (a.check) {
+		if (has_gateway(&s.loaded) && lt_spawn_check(&s) != 0)
+			return 1;
 		printf("%s: settings are legal\n",
 		    s.config[0] != 0 ? s.config : "defaults");
 		return 0;

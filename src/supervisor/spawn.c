@@ -21,9 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fdpass.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "leat/status.h"
@@ -257,4 +259,29 @@ lt_spawn_child(struct lt_sup *s, struct lt_child *c)
 		kill(c->pid, SIGKILL);
 	}
 	return 0;
+}
+
+/* It may look at everything, and opens and makes nothing. */
+int
+lt_spawn_check(struct lt_sup *s)
+{
+	struct lt_wire_start msg = {0};
+	int control[2], status = 1;
+
+	if (lt_spawn_find(s) != 0)
+		return -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0)
+		return -1;
+	s->home.lock_fd = control[1]; /* there is no other yet */
+	pid_t pid = start_program(s, "leat-gateway", control[1]);
+	close(control[1]);
+	s->home.lock_fd = -1;
+	lt_wire_init(&msg.h, LT_OP_SUP_CHECK, sizeof msg, 0, 0);
+	msg.options = s->loaded;
+	if (pid > 0 &&
+	    lt_fdpass_send(control[0], &msg, sizeof msg, NULL, 0) == LEAT_OK)
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			continue;
+	close(control[0]);
+	return status == 0 ? 0 : -1;
 }

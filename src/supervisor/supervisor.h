@@ -155,6 +155,9 @@ extern const struct lt_child_stats lt_spawn_stats[LT_PROC_COUNT];
 int lt_spawn_find(struct lt_sup *s) LT_MUST_CHECK;
 /* Start a child and queue KEPT*, START; the other gets PEER. 0 or -1. */
 int lt_spawn_child(struct lt_sup *s, struct lt_child *c) LT_MUST_CHECK;
+/* Have leat-gateway look up the hosts and read the files of the settings that
+ * were loaded, and wait for it. -1: it has printed why not. */
+int lt_spawn_check(struct lt_sup *s) LT_MUST_CHECK;
 
 /* --- watch.c --- */
 

@@ -308,10 +308,25 @@ change(struct lt_tool *t, void (*how)(struct contexts *c, struct context *k))
 	return rc;
 }
 
+static bool
+is_set(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value != NULL && value[0] != '\0';
+}
+
 int
 lt_tool_context_use(struct lt_tool *t)
 {
-	return change(t, use);
+	static const char *const before[] = {"LEAT_SERVER", "LEAT_SOCKET"};
+	int rc = change(t, use);
+
+	for (size_t i = 0; rc == LEAT_OK && i < LT_COUNT(before); i++)
+		if (is_set(before[i]))
+			fprintf(stderr, "leat: %s is set and goes before it\n",
+			    before[i]);
+	return rc;
 }
 
 int
@@ -365,14 +380,6 @@ lt_tool_context_list(struct lt_tool *t)
 
 /* --- where no broker is named -----------------------------------------------
  */
-
-static bool
-is_set(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value != NULL && value[0] != '\0';
-}
 
 int
 lt_tool_context(struct lt_tool *t)

@@ -102,6 +102,25 @@ sum_lag(const struct leat_group *e, void *user)
 	return 0;
 }
 
+/* What is not told over the network. */
+static void
+add_own(
+    const struct lt_tool *t, struct json_t *o, const struct leat_status_report *r)
+{
+	lt_output_bool(o, "recovering", r->recovering != 0);
+	if (r->recovering != 0 || t->json)
+		lt_output_int(o, "recovery_percent", r->recovery_percent);
+	lt_output_int(o, "store_bytes", (int64_t)r->store_bytes);
+	lt_output_int(o, "disk_free_bytes", (int64_t)r->disk_free_bytes);
+	lt_output_bool(o, "disk_full", r->disk_full != 0);
+	lt_output_int(o, "log_synced_offset", r->log_synced_offset);
+	lt_output_int(
+	    o, "sync_lag_bytes", r->log_max_offset - r->log_synced_offset);
+	lt_output_int(o, "groups", (int64_t)r->groups);
+	lt_output_int(o, "sessions", (int64_t)r->sessions);
+	lt_output_int(o, "rings", (int64_t)r->rings);
+}
+
 static struct json_t *
 report_object(struct lt_tool *t, const struct leat_status_report *r)
 {
@@ -109,23 +128,13 @@ report_object(struct lt_tool *t, const struct leat_status_report *r)
 	int64_t lag = 0;
 	lt_output_text(o, "broker", r->broker);
 	lt_output_text(o, "version", r->version);
-	lt_output_bool(o, "recovering", r->recovering != 0);
-	if (r->recovering != 0 || t->json)
-		lt_output_int(o, "recovery_percent", r->recovery_percent);
-	lt_output_int(o, "store_bytes", (int64_t)r->store_bytes);
-	lt_output_int(o, "disk_free_bytes", (int64_t)r->disk_free_bytes);
-	lt_output_bool(o, "disk_full", r->disk_full != 0);
+	if (r->process_count > 0)
+		add_own(t, o, r);
 	lt_output_int(o, "log_min_offset", r->log_min_offset);
 	lt_output_int(o, "log_max_offset", r->log_max_offset);
-	lt_output_int(o, "log_synced_offset", r->log_synced_offset);
-	lt_output_int(
-	    o, "sync_lag_bytes", r->log_max_offset - r->log_synced_offset);
 	lt_output_int(o, "topics", (int64_t)r->topics);
-	lt_output_int(o, "groups", (int64_t)r->groups);
 	if (leat_group_describe(t->leat, NULL, sum_lag, &lag) == LEAT_OK)
 		lt_output_int(o, "lag", lag);
-	lt_output_int(o, "sessions", (int64_t)r->sessions);
-	lt_output_int(o, "rings", (int64_t)r->rings);
 	return o;
 }
 
@@ -152,9 +161,11 @@ lt_tool_status(struct lt_tool *t)
 	if (!t->json) {
 		lt_output_fields(
 		    t, o, report_columns, LT_COUNT(report_columns));
-		printf("\n");
-		lt_output_table(
-		    t, processes, process_columns, LT_COUNT(process_columns));
+		if (report.process_count > 0) {
+			printf("\n");
+			lt_output_table(t, processes, process_columns,
+			    LT_COUNT(process_columns));
+		}
 		if (all) {
 			printf("\n");
 			lt_output_table(t, counters, counter_columns,

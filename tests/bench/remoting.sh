@@ -8,14 +8,16 @@
 # --quick: few messages, which proves that it works. Needs what tests/interop
 # needs (a JDK and Maven get RocketMQ's jars once); without them: SKIP, exit 77.
 #
-# Rates are what RocketMQ's class itself says at its end, mean too. p50, p99: a
-# probe beside it, 100 messages a second one at a time on a connection of its
-# own. Leat is one broker with both roles, as it is without configuration; Apache
-# a name server and a broker. CPU: of all processes of the server. Memory: their
-# proportional set.
+# Rates are what RocketMQ's class itself says, mean too: of senders at the end, of
+# consumers the best ten seconds. A backlog is made by leat(1), in both; consumers
+# beside senders: mean is from store to consumer. p50, p99: a probe beside it, 100
+# messages a second one at a time on a connection of its own. Leat is one broker
+# with both roles, as it is without configuration; Apache a name server and a
+# broker. CPU: of all processes of the server. Memory: their proportional set.
+# Files are synced before each run.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-build=. out= quick= flush=async
+build=. out="" quick="" flush=async
 while [ $# -gt 0 ]; do
 	case $1 in
 	--build) build=$2 && shift ;;
@@ -53,10 +55,12 @@ processes() { # KIND
 	descendants $(cat "$out/$1/namesrv.pid" "$out/$1/broker.pid" | sort -u)
 }
 
-pss_kib() { # KIND
+# All processes' share of memory: Pss, or of it Pss_Anon and Pss_Shmem, which are
+# all that mapped files (programs, and the log of both) are not.
+pss_kib() { # KIND PATTERN
 	local p
 	for p in $(processes "$1"); do
-		sed -n 's/^Pss: *\([0-9]*\) kB/\1/p' "/proc/$p/smaps_rollup"
+		sed -n "s/^$2: *\([0-9]*\) kB/\1/p" "/proc/$p/smaps_rollup"
 	done | awk '{ n += $1 } END { print n + 0 }'
 }
 
@@ -67,42 +71,98 @@ cpu_ticks() { # KIND
 	done | awk '{ n += $1 } END { print n + 0 }'
 }
 
-bench() { # CLASS ARGUMENT...
-	local class=$1
-	shift
-	java -Xms512m -Xmx512m -XX:+UseSerialGC -XX:-UsePerfData \
-		-Duser.home="$out" -cp "$cache/bench/*" \
-		"org.apache.rocketmq.example.benchmark.$class" "$@"
+bench() { # SECONDS CLASS ARGUMENT...: in place of the shell that calls it
+	local seconds=$1 class=$2
+	shift 2
+	cd "$out" && exec timeout "$seconds" java -Xms512m -Xmx512m -XX:+UseSerialGC \
+		-XX:-UsePerfData -Duser.home="$out" -cp "$cache/bench/*" \
+		"org.apache.rocketmq.example.benchmark.$class" -ri 1000 "$@"
 }
 
 field() { # NAME: the last "NAME: value" of what a class printed
 	grep -o "$1: *[0-9.]*" | tail -n 1 | grep -o '[0-9.]*$'
 }
 
-# run KIND NAME CLASS MESSAGES SECONDS ARGUMENT...
-# Sets rate, mean (ms), p50, p99 (us), cpu (s per million messages).
-run() {
-	local kind=$1 name=$2 class=$3 messages=$4 seconds=$5 ns broker before sent
-	shift 5
-	read -r ns broker <"$out/$kind/address"
-	before=$(cpu_ticks "$kind")
-	"$build/tests/bench/probe" send "$broker" "probe-$name" 128 100 \
-		$((seconds > 3 ? seconds - 2 : 1)) >"$out/$kind-$name.probe" &
-	local probe=$!
-	(cd "$out" && timeout "$((seconds + 5))" bash -c "$(declare -f bench)
-		out=$out cache=$cache; bench $class -n $ns -ri 1000 $*" \
-		>"$out/$kind-$name.txt" 2>&1)
+# begin KIND NAME SECONDS: the probe, and where the clock of the CPUs stands.
+begin() {
+	sync # nobody pays for what was written before
+	read -r ns broker <"$out/$1/address"
+	before=$(cpu_ticks "$1")
+	"$build/tests/bench/probe" send "$broker" "probe-$2" 128 100 "$3" \
+		>"$out/$1-$2.probe" &
+	probe=$!
+}
+
+# end KIND NAME MESSAGES: sets p50, p99 (us), cpu (s per million messages).
+end() {
+	cpu=$(awk -v t=$(($(cpu_ticks "$1") - before)) -v n="$3" \
+		'BEGIN { printf "%.1f", (n > 0 ? t / 100 / n * 1e6 : 0) }')
 	wait "$probe"
-	read -r _ p50 p99 _ <"$out/$kind-$name.probe"
+	read -r _ p50 p99 _ <"$out/$1-$2.probe"
+}
+
+# send KIND NAME CLASS MESSAGES SECONDS ARGUMENT...
+# Sets rate, mean (ms), and what end() sets.
+send() {
+	local kind=$1 name=$2 class=$3 messages=$4 seconds=$5 sent
+	shift 5
+	begin "$kind" "$name" $((seconds > 3 ? seconds - 2 : 1))
+	(bench $((seconds + 5)) "$class" -n "$ns" "$@" >"$out/$kind-$name.txt" 2>&1)
 	rate=$(field "TPS" <"$out/$kind-$name.txt")
+	[ "$class" != BatchProducer ] || rate=$(field "MPS" <"$out/$kind-$name.txt")
 	mean=$(field "Average RT(ms)" <"$out/$kind-$name.txt")
 	sent=$(grep -o "Send Total: [0-9]*" "$out/$kind-$name.txt" | tail -n 1 |
 		grep -o '[0-9]*$')
 	sent=${sent:-$(awk -v r="${rate:-0}" -v s="$seconds" 'BEGIN { print r * s }')}
-	cpu=$(awk -v t=$(($(cpu_ticks "$kind") - before)) -v n="$sent" \
-		'BEGIN { printf "%.1f", (n > 0 ? t / 100 / n * 1e6 : 0) }')
+	end "$kind" "$name" "$sent"
 	[ "$messages" = 0 ] || grep -q "Send Failed: 0 " "$out/$kind-$name.txt" ||
 		echo "remoting.sh: $kind $name: messages failed" >&2
+}
+
+# A consumer's reports are of the last ten seconds: the best one's rate, and its
+# mean from store to consumer.
+best() { # FILE
+	sed -n 's/.*Consume TPS: *\([0-9]*\) .*AVG(S2C) RT(ms): *\([0-9.]*\).*/\1 \2/p' "$1" |
+		sort -n | tail -n 1
+}
+
+# drain KIND NAME MESSAGES SECONDS ARGUMENT...: until all are consumed, at most
+# SECONDS.
+drain() {
+	local kind=$1 name=$2 messages=$3 seconds=$4 consumer until
+	shift 4
+	begin "$kind" "$name" 8
+	until=$((SECONDS + seconds))
+	bench "$seconds" Consumer -n "$ns" -g "g-$name" "$@" >"$out/$kind-$name.txt" 2>&1 &
+	consumer=$!
+	while ! awk '/Consume TPS: [1-9]/ { n++ } /Consume TPS: 0 / && n { z++ }
+		END { exit !z }' "$out/$kind-$name.txt" 2>/dev/null && [ $SECONDS -lt $until ]; do
+		sleep 0.2
+	done
+	end "$kind" "$name" "$messages"
+	[ $SECONDS -lt $until ] ||
+		echo "remoting.sh: $kind $name: not all in $seconds s" >&2
+	kill "$consumer" 2>/dev/null
+	wait "$consumer" 2>/dev/null
+	read -r rate mean <<<"$(best "$out/$kind-$name.txt")"
+}
+
+# live KIND NAME MESSAGES SECONDS TOPIC ARGUMENT...: 64 threads send, 64 consume.
+live() {
+	local kind=$1 name=$2 messages=$3 seconds=$4 topic=$5 consumer
+	shift 5
+	begin "$kind" "$name" "$seconds"
+	"$build/leat" --server "rocketmq://$ns" topic create "$topic" --queues 4 >/dev/null
+	bench $((seconds + 20)) Consumer -n "$ns" -g "g-$name" -t "$topic" -w 64 \
+		>"$out/$kind-$name.txt" 2>&1 &
+	consumer=$!
+	(bench $((seconds + 15)) Producer -n "$ns" -t "$topic" -w 64 -q "$messages" "$@" \
+		>"$out/$kind-$name-send.txt" 2>&1)
+	sleep 2 # a report that has the last of them
+	end "$kind" "$name" "$messages"
+	kill "$consumer" 2>/dev/null
+	wait "$consumer" 2>/dev/null
+	read -r rate mean <<<"$(best "$out/$kind-$name.txt")"
 }
 
 ratio() {
@@ -113,12 +173,12 @@ line() { # WHAT UNIT LEAT APACHE
 	echo "| $1 | $2 | $3 | $4 | $(ratio "$3" "$4") |"
 }
 
-both() { # NAME TITLE CLASS MESSAGES SECONDS ARGUMENT...
-	local name=$1 title=$2
-	shift 2
+both() { # HOW NAME TITLE ARGUMENT...: send, drain or live
+	local how=$1 name=$2 title=$3
+	shift 3
 	declare -A got
 	for kind in apache leat; do
-		run $kind "$name" "$@"
+		"$how" $kind "$name" "$@"
 		got[$kind]="${rate:-0} ${mean:-0} ${p50:-0} ${p99:-0} $cpu"
 	done
 	local l a i=0
@@ -126,9 +186,14 @@ both() { # NAME TITLE CLASS MESSAGES SECONDS ARGUMENT...
 	read -r -a a <<<"${got[apache]}"
 	for what in "rate,msg/s" "mean,ms" "probe p50,us" "probe p99,us" \
 		"CPU,s/million"; do
-		line "$title: ${what%,*}" "${what#*,}" "${l[i]}" "${a[i]}"
+		[ "$how $i" = "drain 1" ] ||
+			line "$title: ${what%,*}" "${what#*,}" "${l[i]}" "${a[i]}"
 		i=$((i + 1))
 	done
+}
+
+threads() { # N
+	[ "$1" = 1 ] && echo "1 thread" || echo "$1 threads"
 }
 
 finish() {
@@ -140,7 +205,7 @@ trap finish EXIT
 
 echo "| flush $flush | unit | Leat | Apache 5.3.3 | ratio |"
 echo "|---|---|---:|---:|---:|"
-declare -A started idle
+declare -A started idle own
 for kind in apache leat; do
 	rm -rf "${out:?}/$kind"
 	"$interop/server.sh" start "$out/$kind" ${kind/leat/leat1} \
@@ -149,36 +214,61 @@ for kind in apache leat; do
 		exit 1
 	}
 	started[$kind]=$(cat "$out/$kind/started_ms")
-	idle[$kind]=$(pss_kib $kind)
+	idle[$kind]=$(pss_kib $kind Pss)
 done
 line "start of name server and broker" ms "${started[leat]}" "${started[apache]}"
 line "memory, idle" KiB "${idle[leat]}" "${idle[apache]}"
-one=10000 many=250000 seconds=12
-[ -z "$quick" ] || one=500 many=5000 seconds=4
+one=10000 many=250000 backlog=2000000 seconds=12
+[ -z "$quick" ] || one=500 many=5000 backlog=20000 seconds=4
 for bytes in 128 1024; do
-	both "send1-$bytes" "send, 1 thread, $bytes B" Producer $one $seconds \
+	both send "send1-$bytes" "send, 1 thread, $bytes B" Producer $one $seconds \
 		-t "s1-$bytes" -w 1 -s $bytes -q $one
-	both "send64-$bytes" "send, 64 threads, $bytes B" Producer $many $seconds \
+	both send "send64-$bytes" "send, 64 threads, $bytes B" Producer $many $seconds \
 		-t "s64-$bytes" -w 64 -s $bytes -q $many
 done
-both "batch-128" "batches of 16, 64 threads, 128 B" BatchProducer 0 $seconds \
-	-t batch-128 -w 64 -s 128 -b 16
-for kind in apache leat; do
-	idle[$kind]=$(pss_kib $kind)
+for bytes in 128 1024; do
+	for threads in 1 64; do
+		both send "batch$threads-$bytes" \
+			"batches of 16, $(threads $threads), $bytes B" \
+			BatchProducer 0 $seconds -t "b$threads-$bytes" -w $threads -s $bytes -b 16
+	done
 done
-line "memory, after that" KiB "${idle[leat]}" "${idle[apache]}"
+for bytes in 128 1024; do
+	both live "live-$bytes" "64 threads send, 64 consume, $bytes B" $many $seconds \
+		"live-$bytes" -s $bytes
+done
+for bytes in 128 1024; do
+	for kind in apache leat; do
+		read -r ns _ <"$out/$kind/address"
+		"$build/leat" --server "rocketmq://$ns" topic create "drain-$bytes" --queues 4 \
+			>/dev/null
+		"$build/leat" --server "rocketmq://$ns" bench publish --topic "drain-$bytes" \
+			--count $backlog --size $bytes >"$out/$kind-drain-$bytes.made" || exit 1
+	done
+	for threads in 1 64; do
+		both drain "drain$threads-$bytes" "consume a backlog, $(threads $threads), $bytes B" \
+			$backlog 90 -t "drain-$bytes" -w $threads
+	done
+	backlog=$((backlog / 2))
+done
+for kind in apache leat; do
+	idle[$kind]=$(pss_kib $kind Pss)
+	own[$kind]=$(pss_kib $kind 'Pss_\(Anon\|Shmem\)')
+done
+line "memory, after that" KiB "${own[leat]}" "${own[apache]}"
+line "the same and mapped files" KiB "${idle[leat]}" "${idle[apache]}"
 # What 10,000 connections cost that have asked once.
 declare -A each
 for kind in apache leat; do
 	read -r _ broker <"$out/$kind/address"
 	count=10000
 	[ -z "$quick" ] || count=200
-	before=$(pss_kib $kind)
+	before=$(pss_kib $kind Pss)
 	coproc holder { "$build/tests/bench/probe" idle "$broker" $count; }
 	# shellcheck disable=SC2154 # set by coproc
 	read -r word <&"${holder[0]}"
 	if [ "$word" = ready ]; then
-		each[$kind]=$((($(pss_kib $kind) - before) * 1024 / count))
+		each[$kind]=$((($(pss_kib $kind Pss) - before) * 1024 / count))
 	fi
 	eval "exec ${holder[1]}>&-"
 	wait "$holder_PID" 2>/dev/null

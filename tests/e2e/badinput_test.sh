@@ -115,6 +115,13 @@ config '65536|64k|range|between|least' "[store]\nsegment_bytes = 12\n"
 config 'line 2|:2' "[broker]\nname = $(printf 'x%.0s' $(seq 400))\n"
 config 'level|accepted' "[store]\nlevel = sometimes\n"
 config 'line 1|:1' "what is this\n"
+config 'nohost.*HOST:PORT' '[gateway]\nlisten = nohost\n'
+config 'gateway.names.*70000' '[gateway]\nnames = 127.0.0.1:70000\n'
+config 'tls_cert.*PEM' "[gateway]\ntls = either\ntls_cert = $work/no.pem\ntls_key = $work/no.pem\n"
+config 'gateway.accounts.*none' "[gateway]\naccounts = $work/none\n"
+printf 'key secret-of-it\n' >"$work/accounts"
+chmod 600 "$work/accounts"
+config 'sign_as.*nobody' "[gateway]\naccounts = $work/accounts\nsign_as = nobody\n"
 refused - 'no.conf' "$builddir/leatd" --dir "$work/other" -c "$work/no.conf" --check
 [ ! -e "$work/other" ] || wrong "--check made a directory"
 
@@ -172,7 +179,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
 	dir=$work/run
 	broker "$dir" || wrong "leatd does not start again"
 	chmod 755 "$dir"
-	refused 4 'allow|permi|denied' "${as_nobody[@]}" "$nobody/leat" --socket "$dir/leat.sock" ping
+	refused 4 'grant' "${as_nobody[@]}" "$nobody/leat" --socket "$dir/leat.sock" ping
 	works "a user without rights"
 	mkdir -m 700 "$work/private"
 	refused - 'permi|denied|allow' "${as_nobody[@]}" "$nobody/leatd" --dir "$work/private/run"

@@ -293,6 +293,10 @@ connect_names(struct lt_far *far, const char *server, uint64_t deadline)
 		status = LEAT_E_UNREACHABLE;
 	if (status == LEAT_OK)
 		return status;
+	if (status == LEAT_E_DENIED)
+		return lt_connect_fail(leat, status,
+		    "%s serves signed requests only: use leat:// and a key",
+		    server);
 	return lt_connect_fail(leat, status,
 	    reply.code >= 0 ? "%s is no name server: %s"
 			    : "cannot connect to %s: %s: is its name "

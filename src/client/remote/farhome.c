@@ -166,8 +166,8 @@ lt_farhome_refused(const struct lt_far *far)
 
 	if (c->refused == LT_FAR_OTHER_BROKER)
 		return lt_connect_fail(far->leat, LEAT_E_DENIED,
-		    "%s does not have the key of the address, or no time: "
-		    "compare it with: leat key show --broker",
+		    "%s has another key than the address says, or is too busy "
+		    "to shake hands: compare with: leat key show --broker",
 		    c->addr);
 	lt_secret_text(key, far->keys->own.public);
 	return lt_connect_fail(far->leat, LEAT_E_DENIED,

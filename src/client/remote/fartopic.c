@@ -16,7 +16,7 @@
 #include "proto/name.h"
 
 #define MAKER "TBW102"
-#define QUEUES 4 /* where no broker says a number */
+#define QUEUES 4 /* unless a number is said; other clients ask for so many */
 #define SEEN_MS 10000 /* until a name server knows */
 #define STEP_MS 20
 
@@ -176,10 +176,8 @@ lt_fartopic_create(struct leat *leat, const struct leat_topic *topic)
 	want = *topic;
 	if (want.perm == 0)
 		want.perm = LEAT_PERM_BOTH;
-	if (want.read_queues == 0 && want.write_queues == 0) {
-		status = describe(far, MAKER, deadline, &is, NULL);
-		want.read_queues = status == LEAT_OK ? is.read_queues : QUEUES;
-	}
+	if (want.read_queues == 0 && want.write_queues == 0)
+		want.read_queues = QUEUES;
 	if (want.read_queues == 0)
 		want.read_queues = want.write_queues;
 	if (want.write_queues == 0)
