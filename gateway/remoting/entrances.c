@@ -232,8 +232,8 @@ lt_entrances_check(struct lt_options *options, char *why, size_t why_bytes)
 {
 	struct lt_entrances none = {0};
 	const struct opening o = {&none, why, why_bytes};
-	int rc = each(&o, "listen", options->gateway_listen, LT_ROLE_BROKER,
-	    check_one);
+	int rc = each(
+	    &o, "listen", options->gateway_listen, LT_ROLE_BROKER, check_one);
 
 	if (rc == LEAT_OK)
 		rc = each(&o, "names", options->gateway_names, LT_ROLE_NAMES,

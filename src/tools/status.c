@@ -104,8 +104,8 @@ sum_lag(const struct leat_group *e, void *user)
 
 /* What is not told over the network. */
 static void
-add_own(
-    const struct lt_tool *t, struct json_t *o, const struct leat_status_report *r)
+add_own(const struct lt_tool *t, struct json_t *o,
+    const struct leat_status_report *r)
 {
 	lt_output_bool(o, "recovering", r->recovering != 0);
 	if (r->recovering != 0 || t->json)
