@@ -144,8 +144,8 @@ await_start(void)
 		h = receive(0, fds, &count);
 		if (h != NULL && h->op == LT_OP_SUP_STOP)
 			_exit(0);
-		if (h != NULL && (h->op == LT_OP_SUP_START ||
-				     h->op == LT_OP_SUP_CHECK))
+		if (h != NULL &&
+		    (h->op == LT_OP_SUP_START || h->op == LT_OP_SUP_CHECK))
 			m = (const void *)h;
 	}
 	it.is_check = m->h.op == LT_OP_SUP_CHECK;

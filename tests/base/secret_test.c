@@ -1,5 +1,5 @@
-/* secret_test.c - the MAC against another BLAKE2b, and CRC-32
- * against its check value. */
+/* secret_test.c - the MAC against another BLAKE2b, CRC-32 against its check
+ * value, memory that is not swapped. */
 #include "config.h"
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/crc32.h"
@@ -57,6 +59,45 @@ random_is_not_constant(void **state)
 	assert_memory_equal(a, b, 32);
 }
 
+/* Of this process, as the kernel says. */
+static long
+locked_kib(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[256];
+	long kib = -1;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f) != NULL)
+		(void)sscanf(line, "VmLck: %ld kB", &kib);
+	fclose(f);
+	return kib;
+}
+
+static void
+locked_memory_is_not_swapped(void **state)
+{
+	enum {
+		BYTES = 16384
+	};
+	uint8_t *p = aligned_alloc(4096, BYTES);
+	long before = locked_kib();
+
+	assert_non_null(p);
+	if (lt_secret_lock(p, BYTES) != 0) {
+		free(p);
+		print_message("no memory may be locked here\n");
+		skip();
+	}
+	assert_int_equal(locked_kib(), before + BYTES / 1024);
+	memset(p, 7, BYTES);
+	lt_secret_unlock(p, BYTES);
+	assert_int_equal(locked_kib(), before);
+	for (int i = 0; i < BYTES; i++)
+		assert_int_equal(p[i], 0); /* wiped, too */
+	free(p);
+}
+
 static void
 crc_has_its_check_value(void **state)
 {
@@ -74,6 +115,7 @@ main(void)
 	    cmocka_unit_test(mac_depends_on_everything),
 	    cmocka_unit_test(mac_is_keyed_blake2b),
 	    cmocka_unit_test(random_is_not_constant),
+	    cmocka_unit_test(locked_memory_is_not_swapped),
 	    cmocka_unit_test(crc_has_its_check_value),
 	};
 

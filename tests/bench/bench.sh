@@ -21,6 +21,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/servers.sh"
+. "$here/ballast.sh"
 . "$here/jobs.sh"
 
 usage() {
@@ -112,7 +113,7 @@ fi
 
 [ -z "$chosen" ] || {
 	note_environment
-	start_ballast
+	[ $scale != full ] || start_ballast
 }
 for name in $chosen; do
 	note "$name"

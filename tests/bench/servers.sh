@@ -166,19 +166,6 @@ settle() {
 	[ $scale = smoke ] || sync -f "$work"
 }
 
-# Six tenths of the memory that can be had, see ballast.c.
-start_ballast() {
-	[ $scale = full ] || return 0
-	local mib line=
-	mib=$(awk '/^MemAvailable/ { printf "%d", $2 * 0.6 / 1024 }' /proc/meminfo)
-	note "touching $mib MiB of memory"
-	exec {ballast_fd}< <(exec "$build/tests/bench/ballast" "$mib")
-	ballast=$!
-	echo 1000 >"/proc/$ballast/oom_score_adj"
-	read -r -t 300 line <&"$ballast_fd"
-	[ "$line" = ready ] || note "ballast does not get ready: figures will vary"
-}
-
 # start_leat NAME [COMMAND PREFIX...]: a broker in $work/NAME, its settings from
 # $work/NAME.conf if there. Its pid is added to $broker and is in $leat_pid;
 # $leat_start_ms is how long it took.

@@ -471,6 +471,48 @@ test_silence(void **state)
 	check_once(2);
 }
 
+/* --- how long it waits before it tries again ---------------------------------
+ */
+
+static uint64_t hand; /* of the clock */
+
+static uint64_t
+hand_ns(void)
+{
+	return hand;
+}
+
+/* 1 s, then 1.6 times as long each time, at most 120 s; a fifth more or less.
+ */
+static void
+test_waits_grow(void **state)
+{
+	struct lt_farconn *c = lt_farconn_of(lt_far_of(leat), "127.0.0.1:1");
+	double want = 1000, least = 2, most = 0;
+	uint64_t wait;
+
+	(void)state;
+	assert_non_null(c);
+	hand = fast_mono_ns();
+	lt_clock.mono_ns = hand_ns;
+	for (int i = 0; i < 200; i++) {
+		OK(lt_farconn_up(c)); /* on its way */
+		lt_farconn_down(c, LEAT_E_UNREACHABLE);
+		wait = c->try_at - lt_clock_mono_ms();
+		assert_in_range(wait, want * 0.8 - 2, want * 1.2 + 2);
+		least =
+		    (double)wait / want < least ? (double)wait / want : least;
+		most = (double)wait / want > most ? (double)wait / want : most;
+		hand += (wait - 1) * 1000000; /* not yet */
+		assert_int_equal(lt_farconn_up(c), LEAT_E_UNREACHABLE);
+		hand += 1000000 + roll() % 1000000;
+		want = want * 1.6 < 120000 ? want * 1.6 : 120000;
+	}
+	lt_clock.mono_ns = fast_mono_ns;
+	print_message("of what is due: %.2f to %.2f\n", least, most);
+	assert_true(least < 0.9 && most > 1.1); /* not all at once */
+}
+
 int
 main(void)
 {
@@ -489,6 +531,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_busy, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_forged, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_waits_grow, setup, teardown),
 	};
 	const char *s = getenv("LEAT_SEED");
 	char why[200], path[128];

@@ -67,7 +67,9 @@ topics() {
 		! leat topic create c-topic 2>"$work/err" &&
 		grep -q 'already exists' "$work/err" &&
 		leat topic delete c-topic --yes &&
-		! leat topic describe c-topic >/dev/null 2>&1
+		! leat topic describe c-topic >/dev/null 2>&1 || return 1
+	leat status >"$work/status" && # what is not told over the network is not there
+		grep -q '^log ends' "$work/status" && ! grep -q '^sessions' "$work/status"
 }
 
 each_way() {
