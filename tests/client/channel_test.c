@@ -170,7 +170,7 @@ test_wrong_keys(void **state)
 	lt_secret_pair(other.secret, other.public);
 	name_server(other.public, cutter->port);
 	o.server = server;
-	refused(&o, LEAT_E_DENIED, "does not have the key");
+	refused(&o, LEAT_E_DENIED, "has another key");
 	name_server(broker.public, cutter->port);
 	cutter->known = other.public;
 	refused(&o, LEAT_E_DENIED, "leat grant add key:");
