@@ -266,7 +266,7 @@ int
 lt_spawn_check(struct lt_sup *s)
 {
 	struct lt_wire_start msg = {0};
-	int control[2], status = 1;
+	int control[2], status = -1;
 
 	if (lt_spawn_find(s) != 0)
 		return -1;
@@ -279,9 +279,15 @@ lt_spawn_check(struct lt_sup *s)
 	lt_wire_init(&msg.h, LT_OP_SUP_CHECK, sizeof msg, 0, 0);
 	msg.options = s->loaded;
 	if (pid > 0 &&
-	    lt_fdpass_send(control[0], &msg, sizeof msg, NULL, 0) == LEAT_OK)
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			continue;
+	    lt_fdpass_send(control[0], &msg, sizeof msg, NULL, 0) != LEAT_OK)
+		kill(pid, SIGKILL);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
 	close(control[0]);
-	return status == 0 ? 0 : -1;
+	if (status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) <= 1)
+		return WEXITSTATUS(status) == 0 ? 0 : -1;
+	fprintf(stderr,
+	    "leatd: cannot run leat-gateway in %s: install Leat completely\n",
+	    s->libexec);
+	return -1;
 }
