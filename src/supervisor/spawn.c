@@ -139,7 +139,7 @@ become(const char *path, const char *name, char **env, int control, int lock)
 }
 
 static pid_t
-start_program(struct lt_sup *s, const char *name, int control)
+start_program(struct lt_sup *s, const char *name, int control, int lock)
 {
 	char path[sizeof s->libexec + 64];
 	char *env[ENV_MAX];
@@ -148,7 +148,7 @@ start_program(struct lt_sup *s, const char *name, int control)
 	make_env(env);
 	pid_t pid = fork();
 	if (pid == 0)
-		become(path, name, env, control, s->home.lock_fd);
+		become(path, name, env, control, lock);
 	return pid;
 }
 
@@ -223,7 +223,7 @@ lt_spawn_child(struct lt_sup *s, struct lt_child *c)
 		    strerror(errno));
 		return -1;
 	}
-	pid_t pid = start_program(s, c->name, control[1]);
+	pid_t pid = start_program(s, c->name, control[1], s->home.lock_fd);
 	int err = errno;
 	close(control[1]);
 	if (pid < 0) {
@@ -272,10 +272,9 @@ lt_spawn_check(struct lt_sup *s)
 		return -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0)
 		return -1;
-	s->home.lock_fd = control[1]; /* there is no other yet */
-	pid_t pid = start_program(s, "leat-gateway", control[1]);
+	/* There is no lock yet. */
+	pid_t pid = start_program(s, "leat-gateway", control[1], control[1]);
 	close(control[1]);
-	s->home.lock_fd = -1;
 	lt_wire_init(&msg.h, LT_OP_SUP_CHECK, sizeof msg, 0, 0);
 	msg.options = s->loaded;
 	if (pid > 0 &&

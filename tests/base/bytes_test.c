@@ -160,7 +160,6 @@ main(void)
 	    cmocka_unit_test(hex_goes_there_and_back),
 	    cmocka_unit_test(fields_are_padded_or_refused),
 	    cmocka_unit_test(digits_are_all_or_nothing),
-	    cmocka_unit_test(digits_are_all_or_nothing),
 	    cmocka_unit_test(ports_are_read),
 	    cmocka_unit_test(every_status_has_its_texts),
 	};

@@ -10,10 +10,10 @@
 #
 # Rates are what RocketMQ's class itself says, mean too: of senders at the end, of
 # consumers beside senders the best nine seconds and the mean from store to consumer,
-# of a backlog, which leat(1) makes in both, the best two seconds. p50, p99: a probe beside it, 100
-# messages a second one at a time on a connection of its own. Leat is one broker
-# with both roles, as it is without configuration; Apache a name server and a
-# broker. CPU: of all processes of the server. Memory: their proportional set.
+# of a backlog, which leat(1) makes in both, the best two seconds. p50, p99: a probe
+# beside it, 100 messages a second one at a time on a connection of its own. Leat is
+# one broker with both roles, as it is without configuration; Apache a name server and
+# a broker. CPU: of all processes of the server. Memory: their proportional set.
 # Files are synced before each run; see ballast.c for what is done at first. Where
 # the disk itself stood still for long, a line says so.
 set -u

@@ -21,7 +21,7 @@ for at in "${there[@]}"; do
 	missing=$(for package in common remoting; do
 		javap -constants -cp "$cache/$at/*" "org.apache.rocketmq.$package.$class" 2>/dev/null
 	done | awk '
-		FILENAME != "-" { if ($1 == ".It" && $3 == "Ta") known[$2] = $4; next }
+		NR == FNR { if ($1 == ".It" && $3 == "Ta") known[$2] = $4; next }
 		/static final int/ {
 			sub(/;/, "")
 			n++
